@@ -1,0 +1,75 @@
+/** Exit statuses of the command line (docs/operations.md). */
+export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, degraded: 4, unavailable: 5 } as const;
+export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
+
+export interface ErrorDetails {
+  /** What was found. */
+  readonly found?: string;
+  /** What was expected or is allowed. */
+  readonly expected?: string;
+  /** What to do about it. */
+  readonly action?: string;
+  /** Exit status of the command that ends with this error. Default 1. */
+  readonly exit?: ExitStatus;
+  readonly cause?: unknown;
+}
+
+/**
+ * Base of every error the engine raises: a stable code, what was found, what was expected, what to do.
+ * Codes are upper snake case and never reused for another meaning. An error crosses a thread as `toRecord()`.
+ */
+export class KeelsonError extends Error {
+  readonly code: string;
+  readonly found: string | undefined;
+  readonly expected: string | undefined;
+  readonly action: string | undefined;
+  readonly exit: ExitStatus;
+
+  constructor(code: string, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = 'KeelsonError';
+    this.code = code;
+    this.found = details.found;
+    this.expected = details.expected;
+    this.action = details.action;
+    this.exit = details.exit ?? EXIT.failed;
+  }
+
+  /** One readable paragraph: message, found, expected, action. */
+  describe(): string {
+    const parts = [`${this.message} (${this.code})`];
+    if (this.found !== undefined) parts.push(`found: ${this.found}`);
+    if (this.expected !== undefined) parts.push(`expected: ${this.expected}`);
+    if (this.action !== undefined) parts.push(`do: ${this.action}`);
+    return parts.join('; ');
+  }
+
+  toRecord(): ErrorRecord {
+    return { code: this.code, message: this.message, found: this.found, expected: this.expected, action: this.action, exit: this.exit };
+  }
+
+  static fromRecord(record: ErrorRecord): KeelsonError {
+    const details: { -readonly [K in keyof ErrorDetails]: ErrorDetails[K] } = { exit: record.exit };
+    if (record.found !== undefined) details.found = record.found;
+    if (record.expected !== undefined) details.expected = record.expected;
+    if (record.action !== undefined) details.action = record.action;
+    return new KeelsonError(record.code, record.message, details);
+  }
+
+  /** Wraps anything thrown; a KeelsonError passes through unchanged. */
+  static from(error: unknown, code = 'INTERNAL'): KeelsonError {
+    if (error instanceof KeelsonError) return error;
+    const message = error instanceof Error ? error.message : String(error);
+    return new KeelsonError(code, message, { cause: error });
+  }
+}
+
+/** A KeelsonError as plain data: Piscina and postMessage keep neither class nor code of an error. */
+export interface ErrorRecord {
+  readonly code: string;
+  readonly message: string;
+  readonly found: string | undefined;
+  readonly expected: string | undefined;
+  readonly action: string | undefined;
+  readonly exit: ExitStatus;
+}

@@ -1,0 +1,44 @@
+import type { KeelsonError } from '../base/errors.js';
+import type { Bytes } from '../base/units.js';
+
+export type Done = (error: KeelsonError | null) => void;
+
+/** A read's bytes: a view over slab memory that stays valid until release() is called, exactly once. */
+export interface ReadPayload {
+  readonly bytes: Buffer;
+  release(): void;
+}
+export type ReadDone = (error: KeelsonError | null, payload: ReadPayload | null) => void;
+
+/** One extent of a block status reply. */
+export interface StatusExtent {
+  readonly length: Bytes;
+  /** base:allocation: never written or trimmed, reads as zeroes. */
+  readonly hole: boolean;
+  readonly zero: boolean;
+  /** x-keelson:undrained: not yet off this host. */
+  readonly undrained: boolean;
+}
+
+/**
+ * The volume as block clients see it: what the NBD front end and the tests call. All offsets and lengths are bytes, any alignment,
+ * already checked to lie inside the volume and to be positive. Callbacks may come before the call returns. Requests in flight at the same
+ * time have no order among them, but each 4096-byte block of a request is atomic.
+ *
+ * Error codes a client must map: READ_ONLY (EPERM), NO_SPACE (ENOSPC), DATA_LOST / DATA_UNAVAILABLE / IO (EIO), SHUTTING_DOWN (ESHUTDOWN).
+ */
+export interface BlockVolume {
+  readonly name: string;
+  readonly sizeBytes: Bytes;
+  readonly readOnly: boolean;
+  read(offset: Bytes, length: Bytes, done: ReadDone): void;
+  /** payload must not change until done is called. fua: acknowledged only when on stable media. */
+  write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void;
+  /** Every write acknowledged before this call, on any connection, is on stable media when done is called. */
+  flush(done: Done): void;
+  trim(offset: Bytes, length: Bytes, fua: boolean, done: Done): void;
+  /** noHole: false permits deallocation; the bytes read as zeroes either way. */
+  writeZeroes(offset: Bytes, length: Bytes, noHole: boolean, fua: boolean, done: Done): void;
+  /** Extents covering [offset, offset + length) in order, at most `limit` of them (then they cover less). */
+  blockStatus(offset: Bytes, length: Bytes, limit: number): StatusExtent[];
+}

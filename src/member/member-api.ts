@@ -1,0 +1,89 @@
+import type { Bytes, MemberIndex } from '../base/units.js';
+import type { Device } from '../device/device.js';
+
+export type MemberRole = 'data' | 'journal' | 'both' | 'spare';
+export type MemberState = 'online' | 'failed' | 'missing' | 'rebuilding' | 'spare';
+
+/** Byte ranges of a member's zones; every boundary is a multiple of 1 MiB except the last superblock pair. docs/on-disk-format.md. */
+export interface MemberLayout {
+  readonly checkpointOffset: readonly [Bytes, Bytes];
+  readonly checkpointBytes: Bytes;
+  readonly integrityOffset: Bytes;
+  readonly integrityPages: number;
+  readonly journalOffset: Bytes;
+  readonly journalBytes: Bytes;
+  readonly dataOffset: Bytes;
+  readonly dataBytes: Bytes;
+  readonly totalBytes: Bytes;
+}
+
+/** Fixed at create, the same in every superblock of the array. */
+export interface ArrayShape {
+  readonly arrayUuid: string;
+  readonly name: string;
+  readonly createdAt: number;
+  /** Data members, in stripe order: member indices 0 .. dataMembers - 1. Journal members of their own follow. */
+  readonly dataMembers: number;
+  readonly journalMembers: number;
+  readonly parity: number;
+  readonly chunkBytes: Bytes;
+  readonly stripes: number;
+  /** Ring bytes per copy, a multiple of segmentBytes. */
+  readonly ringBytes: Bytes;
+  readonly segmentBytes: Bytes;
+  readonly journalCopies: number;
+  /** Version of the erasure matrix: 1 = normalised Cauchy over GF(2^8)/0x11D. */
+  readonly matrixVersion: number;
+}
+
+export interface Superblock {
+  readonly shape: ArrayShape;
+  readonly memberUuid: string;
+  readonly index: MemberIndex;
+  readonly role: MemberRole;
+  readonly layout: MemberLayout;
+  readonly epoch: number;
+  readonly generation: number;
+}
+
+/** One row of the member table that every checkpoint carries. */
+export interface MemberRecord {
+  readonly index: MemberIndex;
+  readonly uuid: string;
+  readonly role: MemberRole;
+  readonly state: MemberState;
+  /** Rebuilding: stripes below this are on the member. */
+  readonly rebuiltStripes: number;
+}
+
+/** What a checkpoint says. It is written to every member that is there, in two alternating slots, after the flush of what it rests on. */
+export interface Checkpoint {
+  readonly epoch: number;
+  /** Rises by one with each checkpoint of the array. */
+  readonly generation: number;
+  readonly members: readonly MemberRecord[];
+  /** Segments below this sequence number are destaged; below tailSeq their slots are free. */
+  readonly destagedSeq: number;
+  readonly drainedSeq: number;
+  readonly tailSeq: number;
+  /** Highest LSN of a destaged / drained segment. */
+  readonly destagedLsn: number;
+  readonly drainedLsn: number;
+  readonly cleanShutdown: boolean;
+  readonly protection: 'full' | 'seeding' | 'unprotected';
+  /** One bit a stripe: 1 = its integrity entries are valid; 0 = never written, reads as zeroes. */
+  readonly stripeBitmap: Uint8Array;
+}
+
+/** A device that is open as a member of the running array. */
+export interface Member {
+  readonly index: MemberIndex;
+  readonly role: MemberRole;
+  readonly device: Device;
+  superblock: Superblock;
+  state: MemberState;
+  rebuiltStripes: number;
+  readErrors: number;
+  writeErrors: number;
+  checksumErrors: number;
+}

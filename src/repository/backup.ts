@@ -1,0 +1,94 @@
+import type { BlockIndex, Bytes, Lsn, SlabOffset } from '../base/units.js';
+
+/** What the engine knows of its backup target: implemented by the drain worker's client, by the simulator, and by the tests. */
+export interface Backup {
+  /** For status and messages: the URL without secrets. */
+  readonly target: string;
+
+  /**
+   * Connects, takes the writer's lease by epoch, and reads HEAD. Creates the repository when the target directory is empty and `create` is set.
+   * Throws KeelsonError: BACKUP_UNREACHABLE (transient), BACKUP_HOST_KEY, BACKUP_AUTH, BACKUP_DENIED, BACKUP_FOREIGN (another array's
+   * repository), BACKUP_FENCED (a newer epoch wrote), BACKUP_CORRUPT, BACKUP_MISSING, BACKUP_PASSPHRASE.
+   */
+  open(options: BackupOpen): Promise<BackupState>;
+
+  /**
+   * Publishes one repository segment: everything written in (previous head LSN, lastLsn], superseded blocks left out. `pull` is called
+   * until it returns null; each piece lies in the slab until the next call of pull or the end. Resolves only when the segment is fsynced, renamed and
+   * HEAD names it. On an error nothing is published (a temporary file may remain; it is removed at the next open).
+   * Errors as open, and BACKUP_SPACE (the target is full; transient).
+   */
+  publish(header: SegmentHeader, pull: () => Promise<SegmentPiece | null>): Promise<PublishedSegment>;
+
+  /**
+   * What the newest image (or the one at `at`) holds of [first, first + count): out[i] = 1 when block first + i has data there,
+   * 0 when it reads as zeroes (never written or trimmed). Loads the map into the worker on first use.
+   */
+  lookup(first: BlockIndex, count: number, out: Uint8Array): Promise<void>;
+
+  /**
+   * Reads `blocks` (ascending, no duplicates) of the newest image: block i lands at slab offset into + i * 4096 with its address-seeded CRC32C
+   * verified and stored in crcs[i]; blocks that read as zeroes are filled with zeroes and get crc 0. Reads are merged.
+   * Resolves to the number of stored (compressed) bytes fetched from the target.
+   */
+  read(blocks: Float64Array, into: SlabOffset, crcs: Uint32Array): Promise<Bytes>;
+
+  /** Extents of the whole newest image that hold data, ascending, as (first, count) pairs; at most limit pairs from block `from`. */
+  allocated(from: BlockIndex, limit: number): Promise<Float64Array>;
+
+  /** Small opaque files beside the segments (superblocks, geometry): published like HEAD. */
+  putMetadata(name: string, bytes: Uint8Array): Promise<void>;
+  getMetadata(name: string): Promise<Uint8Array | null>;
+
+  close(): Promise<void>;
+}
+
+export interface BackupOpen {
+  readonly arrayUuid: string;
+  readonly epoch: number;
+  readonly volumeBytes: Bytes;
+  readonly create: boolean;
+  /** Read without taking the lease: restore --plan, inspect, and the like. arrayUuid '' accepts any. */
+  readonly readOnly?: boolean;
+}
+
+export interface BackupState {
+  readonly arrayUuid: string;
+  readonly volumeBytes: Bytes;
+  readonly epoch: number;
+  /** The image is exact at this LSN. 0 in a new repository. */
+  readonly headLsn: Lsn;
+  readonly segments: number;
+  readonly storedBytes: Bytes;
+  /** '' when fsync and atomic rename are there; else which weaker fallback is in use. */
+  readonly weakness: string;
+}
+
+export interface SegmentHeader {
+  readonly firstLsn: Lsn;
+  readonly lastLsn: Lsn;
+  /** Wall clock, milliseconds; describes, never orders. */
+  readonly time: number;
+  /** The publish that first holds the whole image (seeding) replaces all segments before it. */
+  readonly seed: boolean;
+}
+
+/**
+ * Extents in any order of blocks but each block at most once in a segment. Extent i covers blocks first[i] .. first[i] + count[i] - 1.
+ * memory[i] = slab offset of its data (contiguous), or -1: the range was trimmed or zeroed and reads as zeroes from here on.
+ * crcs holds the address-seeded CRC32C of every data block, extents in order (none for holes).
+ */
+export interface SegmentPiece {
+  readonly extents: number;
+  readonly first: Float64Array;
+  readonly count: Float64Array;
+  readonly memory: Float64Array;
+  readonly crcs: Uint32Array;
+}
+
+export interface PublishedSegment {
+  readonly segment: number;
+  readonly lastLsn: Lsn;
+  readonly storedBytes: Bytes;
+  readonly dataBytes: Bytes;
+}

@@ -1,0 +1,49 @@
+#include <cstdlib>
+#include <cstring>
+
+#include "cpu.h"
+#include "crc32c/crc32c.h"
+
+namespace keelson::crc32c {
+namespace {
+
+const Implementation kImplementations[] = {
+    {"table", [] { return true; }, updateTable},
+#if defined(__x86_64__)
+    {"sse4.2", [] { return cpuFeatures().sse42; }, updateSse42},
+    {"vpclmul", [] { return cpuFeatures().vpclmul; }, updateVpclmul},
+#endif
+};
+
+}  // namespace
+
+const std::vector<const Implementation*>& availableImplementations() {
+  static const std::vector<const Implementation*> available = [] {
+    std::vector<const Implementation*> list;
+    for (const Implementation& implementation : kImplementations) {
+      if (implementation.supported()) list.push_back(&implementation);
+    }
+    return list;
+  }();
+  return available;
+}
+
+const Implementation* chosenImplementation() {
+  static const Implementation* const chosen = []() -> const Implementation* {
+    const char* forced = std::getenv("KEELSON_CRC");
+    if (forced == nullptr || forced[0] == 0) return availableImplementations().back();
+    for (const Implementation* implementation : availableImplementations()) {
+      if (std::strcmp(forced, implementation->name) == 0) return implementation;
+    }
+    return nullptr;
+  }();
+  return chosen;
+}
+
+uint32_t blockChecksum(const Implementation& implementation, uint64_t address, const uint8_t* block) {
+  uint8_t seed[8];
+  std::memcpy(seed, &address, 8);
+  return ~implementation.update(implementation.update(~uint32_t{0}, seed, 8), block, kBlockBytes);
+}
+
+}  // namespace keelson::crc32c

@@ -1,0 +1,49 @@
+// Nibble tables through vpshufb, 32 bytes at a time.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "gf256/dispatch.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2")
+
+namespace keelson::gf256 {
+namespace {
+
+struct Isa {
+  using Vector = __m256i;
+  struct Table {
+    __m256i low;
+    __m256i high;
+  };
+  static constexpr size_t kBytes = 32;
+  static constexpr int kAccumulators = 6;  // of 16 registers: tables, sources and temporaries take the rest
+  static Table loadTable(const Pass& pass, size_t index) {
+    const __m128i* at = reinterpret_cast<const __m128i*>(pass.nibbles.data() + index * 32);
+    return {_mm256_broadcastsi128_si256(_mm_loadu_si128(at)), _mm256_broadcastsi128_si256(_mm_loadu_si128(at + 1))};
+  }
+  static Vector multiply(Vector value, Table table) {
+    const __m256i mask = _mm256_set1_epi8(15);
+    const __m256i low = _mm256_shuffle_epi8(table.low, _mm256_and_si256(value, mask));
+    const __m256i high = _mm256_shuffle_epi8(table.high, _mm256_and_si256(_mm256_srli_epi64(value, 4), mask));
+    return _mm256_xor_si256(low, high);
+  }
+  static Vector load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+  static Vector exclusiveOr(Vector a, Vector b) { return _mm256_xor_si256(a, b); }
+  static Vector zero() { return _mm256_setzero_si256(); }
+  static void store(uint8_t* to, Vector value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
+  static void stream(uint8_t* to, Vector value) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), value); }
+};
+
+}  // namespace
+
+#include "gf256/apply_kernel.h"
+
+void applyAvx2(const Pass& pass, const uint8_t* const* sources, uint8_t* const* targets, size_t length, ApplyOptions options) {
+  runPass(pass, sources, targets, length, options);
+}
+
+}  // namespace keelson::gf256
+
+#pragma GCC pop_options
+#endif

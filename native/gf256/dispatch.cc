@@ -1,0 +1,48 @@
+#include "gf256/dispatch.h"
+
+#include <cstdlib>
+
+#include "cpu.h"
+
+namespace keelson::gf256 {
+namespace {
+
+const Kernel kKernels[] = {
+    {"scalar", [] { return true; }, applyScalar},
+#if defined(__x86_64__)
+    {"ssse3", [] { return cpuFeatures().ssse3; }, applySsse3},
+    {"avx2", [] { return cpuFeatures().avx2; }, applyAvx2},
+    {"avx2-gfni", [] { return cpuFeatures().avx2 && cpuFeatures().gfni; }, applyAvx2Gfni},
+    {"avx512-gfni", [] { return cpuFeatures().avx512 && cpuFeatures().gfni; }, applyAvx512Gfni},
+#endif
+};
+
+}  // namespace
+
+const std::vector<const Kernel*>& availableKernels() {
+  static const std::vector<const Kernel*> available = [] {
+    std::vector<const Kernel*> list;
+    for (const Kernel& kernel : kKernels) {
+      if (kernel.supported()) list.push_back(&kernel);
+    }
+    return list;
+  }();
+  return available;
+}
+
+const Kernel* findKernel(const std::string& name) {
+  for (const Kernel* kernel : availableKernels()) {
+    if (name == kernel->name) return kernel;
+  }
+  return nullptr;
+}
+
+const Kernel* chosenKernel() {
+  static const Kernel* const chosen = [] {
+    const char* forced = std::getenv("KEELSON_ISA");
+    return forced != nullptr && forced[0] != 0 ? findKernel(forced) : availableKernels().back();
+  }();
+  return chosen;
+}
+
+}  // namespace keelson::gf256

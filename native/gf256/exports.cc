@@ -1,0 +1,57 @@
+// gfPrepare and gfApply as JavaScript sees them (src/native/addon-api.ts).
+#include "gf256/exports.h"
+
+#include <memory>
+
+#include "gf256/dispatch.h"
+#include "views.h"
+
+namespace keelson::gf256 {
+
+Napi::Value gfPrepare(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const View<uint8_t> coefficients = bytesArgument(info[0], "coefficients");
+  const size_t rows = countArgument(info[1], 255, "rows");
+  const size_t columns = countArgument(info[2], 255, "cols");
+  const std::string isa = textArgument(info[3], "isa");
+  if (rows == 0 || columns == 0) throw Napi::RangeError::New(env, "rows and cols must be from 1 to 255");
+  if (coefficients.length != rows * columns) {
+    throw Napi::RangeError::New(env, "coefficients must hold rows x cols = " + std::to_string(rows * columns) + " bytes, found " + std::to_string(coefficients.length));
+  }
+  const Kernel* kernel = isa.empty() ? chosenKernel() : findKernel(isa);
+  if (kernel == nullptr) throw Napi::RangeError::New(env, "isa " + (isa.empty() ? "forced by KEELSON_ISA" : isa) + " is not available on this processor");
+  auto plan = std::make_unique<Plan>(kernel, coefficients.data, rows, columns);
+  Plan* handle = plan.release();
+  return Napi::External<Plan>::New(env, handle, [](Napi::Env, Plan* owned) { delete owned; });
+}
+
+void gfApply(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  void* handle = nullptr;
+  if (!info[0].IsExternal() || napi_get_value_external(env, info[0], &handle) != napi_ok || handle == nullptr ||
+      static_cast<Plan*>(handle)->magic != Plan::kMagic) {
+    throw Napi::TypeError::New(env, "plan must come from gfPrepare");
+  }
+  const Plan& plan = *static_cast<Plan*>(handle);
+  const View<uint8_t> memory = bytesArgument(info[1], "memory");
+  const View<double> offsets = doublesArgument(info[2], "offsets");
+  const size_t groups = countArgument(info[3], kSafeInteger, "groups");
+  const size_t length = countArgument(info[4], kSafeInteger, "length");
+  const ApplyOptions options{flagArgument(info[5], "accumulate"), flagArgument(info[6], "nonTemporal")};
+  const size_t shards = plan.columns + plan.rows;
+  if (groups > offsets.length / shards) {
+    throw Napi::RangeError::New(env, "offsets must hold groups x (cols + rows) = " + std::to_string(groups) + " x " + std::to_string(shards) +
+                                         " numbers, found " + std::to_string(offsets.length));
+  }
+  for (size_t i = 0; i < groups * shards; i++) requireInside(env, offsets.data[i], length, memory.length, "offset");
+  const uint8_t* in[256];
+  uint8_t* out[256];
+  for (size_t g = 0; g < groups; g++) {
+    const double* group = offsets.data + g * shards;
+    for (size_t c = 0; c < plan.columns; c++) in[c] = memory.data + static_cast<size_t>(group[c]);
+    for (size_t r = 0; r < plan.rows; r++) out[r] = memory.data + static_cast<size_t>(group[plan.columns + r]);
+    apply(plan, in, out, length, options);
+  }
+}
+
+}  // namespace keelson::gf256

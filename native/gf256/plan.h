@@ -1,0 +1,46 @@
+// A coefficient matrix expanded into the tables of one kernel.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace keelson::gf256 {
+
+struct Kernel;
+
+// Outputs computed together in one pass over the inputs; more rows than this take several passes.
+constexpr size_t kRowsPerPass = 6;
+
+// One pass: up to kRowsPerPass rows, those whose coefficients are all one first, over the columns in which any of them is not zero.
+struct Pass {
+  size_t xorRows = 0;             // leading rows with all ones: plain XOR
+  std::vector<uint16_t> rows;     // indices of the outputs
+  std::vector<uint16_t> columns;  // indices of the inputs
+  size_t onesColumns = 0;         // leading columns whose coefficient is one in every row of the pass
+  // Per column, then per row. affine: 8 bytes each, for GFNI. nibbles: 32 bytes each (16 products of the low, then of the high nibble).
+  std::vector<uint64_t> affine;
+  std::vector<uint8_t> nibbles;
+  std::vector<uint8_t> coefficients;
+};
+
+struct Plan {
+  static constexpr uint64_t kMagic = 0x6e6f736c65656b01;
+  uint64_t magic = kMagic;
+  const Kernel* kernel = nullptr;
+  size_t rows = 0;
+  size_t columns = 0;
+  std::vector<Pass> passes;
+
+  Plan(const Kernel* kernel, const uint8_t* coefficients, size_t rows, size_t columns);
+  ~Plan() { magic = 0; }
+};
+
+struct ApplyOptions {
+  bool accumulate;
+  bool nonTemporal;
+};
+
+// out[r] (^)= sum of M[r][c] * in[c]; in and out are indexed as in the matrix.
+void apply(const Plan& plan, const uint8_t* const* in, uint8_t* const* out, size_t length, ApplyOptions options);
+
+}  // namespace keelson::gf256

@@ -1,0 +1,19 @@
+// Debian packages of the system tests and the benchmarks, each with a program that shows it is there.
+export const packages = [
+  { name: 'fio', tool: 'fio' },
+  { name: 'libnbd-bin', tool: 'nbdinfo' },
+  { name: 'libnbd-bin', tool: 'nbdfuse' },
+  { name: 'nbdkit', tool: 'nbdkit' },
+  { name: 'qemu-utils', tool: 'qemu-img' },
+  { name: 'openssh-server', tool: 'sshd' },
+  { name: 'openssh-client', tool: 'ssh-keygen' },
+  { name: 'fuse3', tool: 'fusermount3' },
+  { name: 'e2fsprogs', tool: 'mkfs.ext4' },
+  { name: 'xfsprogs', tool: 'mkfs.xfs' },
+  { name: 'btrfs-progs', tool: 'mkfs.btrfs' },
+  { name: 'util-linux', tool: 'losetup' },
+  { name: 'mount', tool: 'mount' },
+];
+
+// `node scripts/system-packages.mjs` prints the names, for apt-get.
+if (process.argv[1]?.endsWith('system-packages.mjs')) process.stdout.write(`${packages.map(({ name }) => name).join(' ')}\n`);

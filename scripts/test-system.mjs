@@ -1,0 +1,26 @@
+// npm run test:system [-- FILES]: real OpenSSH, NBD clients, loop devices, file systems, kill -9. Needs root and the packages below.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { setUp } from './set-up.mjs';
+import { packages } from './system-packages.mjs';
+import { conclude, runAva } from './tap-count.mjs';
+
+const missing = packages.filter(({ tool }) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${tool}`]).status !== 0);
+const troubles = [];
+if (missing.length > 0) {
+  const names = [...new Set(missing.map(({ name }) => name))].join(' ');
+  troubles.push(`missing Debian packages: ${names}\n  install them with: apt-get install --no-install-recommends ${names}`);
+}
+if (process.getuid() !== 0) troubles.push('root is needed, for loop devices and mounts\n  run it as root: sudo npm run test:system');
+for (const device of ['/dev/loop-control', '/dev/fuse']) {
+  if (!existsSync(device)) troubles.push(`${device} is missing\n  give this machine or container the device (modprobe loop fuse)`);
+}
+if (troubles.length > 0) {
+  for (const trouble of troubles) process.stdout.write(`${trouble}\n`);
+  // Not skipped: a green run means that the real thing was tried.
+  conclude({ passed: 0, failed: troubles.length });
+} else {
+  setUp();
+  process.env.PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
+  conclude(await runAva(['--serial', ...process.argv.slice(2)], { KEELSON_TESTS: 'system' }));
+}

@@ -1,0 +1,183 @@
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
+import { formatSize } from './quantities.js';
+import type { Parsed } from './schema.js';
+
+/** Fewer slots than this and destaging, draining and the open segment block one another. */
+export const RING_SLOTS_MIN = 8;
+/** Segments the slab holds at the least: the open ones, those being destaged, and those on their way to the backup. */
+export const SLAB_SEGMENTS_MIN = 8;
+/** Stripes the slab holds at the least: two for each of eight workers. */
+export const SLAB_STRIPES_MIN = 16;
+
+export type Report = (key: string, found: string, allowed: string) => void;
+
+/** What one key alone cannot show. Sections with mistakes of their own are left out (undefined): the others are still checked. */
+export function crossCheck(parsed: Parsed, directory: string, report: Report): void {
+  checkStripe(parsed, report);
+  checkJournal(parsed, report);
+  checkPlaces(parsed, directory, report);
+  checkBackup(parsed, directory, report);
+  checkSlab(parsed, report);
+  checkSockets(parsed, directory, report);
+}
+
+function checkStripe({ stripe }: Parsed, report: Report): void {
+  if (stripe === undefined) return;
+  const count = stripe.members.length;
+  if (count < 2) {
+    report('stripe.members', count === 1 ? 'one member' : 'no member', 'at least 2 members: one with data, one with parity');
+  } else if (stripe.parity >= count) {
+    report('stripe.parity', `${stripe.parity} of ${count} members`, `1 to ${count - 1}: at least one of the ${count} members holds data`);
+  }
+}
+
+function checkJournal({ stripe, journal }: Parsed, report: Report): void {
+  if (journal === undefined) return;
+  const own = journal.members.length;
+  const available = own > 0 ? own : stripe?.members.length;
+  if (available !== undefined && journal.copies > available) {
+    const places = own > 0 ? `${own} journal ${own === 1 ? 'member' : 'members'}` : `${available} stripe members that hold the ring`;
+    report('journal.copies', `${journal.copies} copies on ${places}`, `1 to ${available}: each copy lies on a member of its own`);
+  }
+  if (journal.size % journal.segment !== 0 || journal.size < journal.segment * RING_SLOTS_MIN) {
+    report(
+      'journal.size',
+      `${formatSize(journal.size)} with segments of ${formatSize(journal.segment)}`,
+      `a multiple of the segment, at least ${RING_SLOTS_MIN} segments (${formatSize(journal.segment * RING_SLOTS_MIN)})`,
+    );
+  }
+  if (own === 0 && stripe?.memberSize !== undefined && stripe.members.length > 1) {
+    const share = Math.ceil((journal.size * journal.copies) / stripe.members.length);
+    // Half is the largest share that leaves a volume worth having.
+    if (share > stripe.memberSize / 2) {
+      report(
+        'journal.size',
+        `${journal.copies} copies of ${formatSize(journal.size)} on ${stripe.members.length} members of ${formatSize(stripe.memberSize)}`,
+        `at most ${formatSize(Math.floor((stripe.memberSize / 2) * (stripe.members.length / journal.copies)))}: a ring on the stripe members takes half of each at most`,
+      );
+    }
+  }
+}
+
+/** The same device under two names is one device: links are followed. */
+function checkPlaces({ stripe, journal }: Parsed, directory: string, report: Report): void {
+  const seen = new Map<string, { key: string; written: string }>();
+  const lists: [string, readonly string[]][] = [
+    ['stripe.members', stripe?.members ?? []],
+    ['stripe.spares', stripe?.spares ?? []],
+    ['journal.members', journal?.members ?? []],
+  ];
+  for (const [list, members] of lists) {
+    members.forEach((written, index) => {
+      const key = `${list}[${index}]`;
+      const path = resolve(directory, written);
+      const stat = statSync(path, { throwIfNoEntry: false });
+      if (stat !== undefined && !stat.isFile() && !stat.isBlockDevice()) {
+        report(
+          key,
+          `${JSON.stringify(written)}, which is ${stat.isDirectory() ? 'a directory' : 'neither'}`,
+          'a block device or a regular file',
+        );
+        return;
+      }
+      const identity = deviceIdentity(path);
+      const first = seen.get(identity);
+      if (first !== undefined) {
+        const same = first.written === written ? '' : ` (the same device as ${JSON.stringify(first.written)})`;
+        report(key, `${JSON.stringify(written)} a second time${same}`, `each device once; it is ${first.key} already`);
+      } else {
+        seen.set(identity, { key, written });
+      }
+    });
+  }
+}
+
+function deviceIdentity(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat?.isBlockDevice() === true) return `block ${stat.rdev}`;
+  // Hard links are two names of one file.
+  if (stat !== undefined) return `file ${stat.dev} ${stat.ino}`;
+  try {
+    return `path ${join(realpathSync(dirname(path)), basename(path))}`;
+  } catch {
+    return `path ${path}`;
+  }
+}
+
+function checkBackup({ backup }: Parsed, directory: string, report: Report): void {
+  if (backup === undefined) return;
+  if (backup.url.kind === 'sftp') {
+    checkReadable('backup.identity', backup.identity, 'the private key that logs in at the backup host', directory, report);
+    checkReadable(
+      'backup.knownHosts',
+      backup.knownHosts,
+      "a known_hosts file with the backup host's key (ssh-keyscan writes one)",
+      directory,
+      report,
+    );
+  } else {
+    for (const key of ['identity', 'knownHosts'] as const) {
+      if (backup[key] !== undefined)
+        report(
+          `backup.${key}`,
+          JSON.stringify(backup[key]),
+          `leave it out: ${backup.url.kind === 'file' ? 'file://' : '"embedded"'} needs none`,
+        );
+    }
+  }
+  if (backup.passphraseFile !== '') {
+    checkReadable('backup.passphraseFile', backup.passphraseFile, 'a file with the passphrase, or "" for no encryption', directory, report);
+  }
+}
+
+function checkReadable(key: string, path: string | undefined, what: string, directory: string, report: Report): void {
+  if (path === undefined) return report(key, 'nothing', `a path: ${what}`);
+  const full = resolve(directory, path);
+  const stat = statSync(full, { throwIfNoEntry: false });
+  if (stat === undefined) return report(key, `${JSON.stringify(path)}, which does not exist`, what);
+  if (!stat.isFile()) return report(key, `${JSON.stringify(path)}, which is no file`, what);
+  try {
+    accessSync(full, constants.R_OK);
+  } catch {
+    report(key, `${JSON.stringify(path)}, which this user may not read`, what);
+  }
+}
+
+function checkSlab({ stripe, journal, memory }: Parsed, report: Report): void {
+  if (stripe === undefined || journal === undefined || memory === undefined) return;
+  const need = journal.segment * SLAB_SEGMENTS_MIN + stripe.chunk * stripe.members.length * SLAB_STRIPES_MIN;
+  if (memory.slab < need) {
+    const mebibytes = Math.ceil(need / 2 ** 20);
+    report(
+      'memory.slab',
+      formatSize(memory.slab),
+      `at least ${mebibytes}MiB with segments of ${formatSize(journal.segment)} and ${stripe.members.length} chunks of ${formatSize(stripe.chunk)} a stripe`,
+    );
+  }
+}
+
+function checkSockets({ export: exported, control }: Parsed, directory: string, report: Report): void {
+  const seen = new Map<string, string>();
+  const sockets: [string, string][] = (exported?.nbd ?? []).flatMap((address, index): [string, string][] =>
+    address.kind === 'unix' ? [[`export.nbd[${index}]`, resolve(directory, address.path)]] : [],
+  );
+  if (control !== undefined) sockets.push(['control.socket', resolve(directory, control.socket)]);
+  for (const [key, path] of sockets) {
+    const length = Buffer.byteLength(path);
+    if (length > SOCKET_PATH_BYTES_MAX)
+      report(key, `a socket path of ${length} bytes (${path})`, `at most ${SOCKET_PATH_BYTES_MAX} bytes: use a shorter absolute path`);
+    const first = seen.get(path);
+    if (first !== undefined) report(key, `the path of ${first}`, 'a path of its own for each socket');
+    else seen.set(path, key);
+  }
+  const tcp = new Map<string, string>();
+  exported?.nbd.forEach((address, index) => {
+    if (address.kind !== 'tcp' || address.port === 0) return;
+    const written = `${address.host}:${address.port}`;
+    const first = tcp.get(written);
+    if (first !== undefined) report(`export.nbd[${index}]`, `${written} a second time`, `each address once; it is ${first} already`);
+    else tcp.set(written, `export.nbd[${index}]`);
+  });
+}

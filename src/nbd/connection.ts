@@ -1,0 +1,152 @@
+import type { Socket } from 'node:net';
+import type { Timer } from '../base/clock.js';
+import { type ExportDescription, Negotiation, greeting } from './negotiation.js';
+import { type ReplyBatchPool, ReplyQueue } from './reply-queue.js';
+import { type ServerShare, Transmission, type TransmissionHost } from './transmission.js';
+
+/** What a connection tells its server. */
+export interface ConnectionHost {
+  readonly share: ServerShare;
+  readonly description: ExportDescription;
+  readonly batches: ReplyBatchPool;
+  /** A peer broke the protocol, was too slow, or made the parser throw; its connection is being closed. */
+  onFault(reason: string): void;
+  /** The socket is closed and the volume holds no request of this connection. */
+  onGone(connection: Connection): void;
+}
+
+/**
+ * One client: socket events, the handshake with its deadline, then the transmission phase until DISC, end of input, fault or shutdown.
+ * Whatever goes wrong here ends this connection and nothing else.
+ */
+export class Connection implements TransmissionHost {
+  readonly #socket: Socket;
+  readonly #host: ConnectionHost;
+  readonly #negotiation: Negotiation;
+  #handshakeTimer: Timer | null;
+  #transmission: Transmission | null = null;
+  #replies: ReplyQueue | null = null;
+  #lastProgress_ms: number;
+  #ending = false;
+  #socketClosed = false;
+  #gone = false;
+
+  constructor(socket: Socket, host: ConnectionHost) {
+    this.#socket = socket;
+    this.#host = host;
+    const { clock, limits } = host.share;
+    this.#lastProgress_ms = clock.now();
+    this.#negotiation = new Negotiation(host.description, limits, (bytes) => socket.write(bytes));
+    this.#handshakeTimer = clock.after(limits.handshakeTimeout_ms, () => this.cutOff('the handshake took too long'));
+    // A dead socket always closes; why it died does not matter to anyone else.
+    socket.on('error', () => undefined);
+    socket.on('close', () => this.#onClose());
+    socket.on('end', () => this.#onEnd());
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.write(greeting());
+  }
+
+  get replyBytesQueued(): number {
+    return this.#replies?.queuedBytes ?? 0;
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#ending) return;
+    try {
+      if (this.#transmission !== null) this.#transmission.receive(chunk);
+      else this.#negotiate(chunk);
+    } catch (error) {
+      this.#host.share.onBug(error);
+      this.fault('an internal error');
+    }
+  }
+
+  #negotiate(chunk: Buffer): void {
+    const taken = this.#negotiation.feed(chunk);
+    if (this.#negotiation.state === 'open') return;
+    if (this.#negotiation.state !== 'agreed') {
+      // The handshake's deadline stays on: it also ends a peer that never reads its last answer.
+      if (this.#negotiation.state === 'broken') this.#host.onFault('the negotiation broke the protocol or its limits');
+      this.finished();
+      return;
+    }
+    this.#handshakeTimer?.cancel();
+    this.#handshakeTimer = null;
+    const { share, batches } = this.#host;
+    this.#replies = new ReplyQueue(this.#socket, batches, share.limits.replyCopyBytesMax, () => {
+      this.#lastProgress_ms = share.clock.now();
+      this.#transmission?.repliesLeft();
+    });
+    this.#transmission = new Transmission(share, this.#negotiation.session(), this.#replies, this);
+    if (taken < chunk.length) this.#transmission.receive(chunk.subarray(taken));
+  }
+
+  #onEnd(): void {
+    if (this.#transmission === null) this.finished();
+    else this.#transmission.endInput();
+  }
+
+  #onClose(): void {
+    this.#socketClosed = true;
+    this.#ending = true;
+    this.#handshakeTimer?.cancel();
+    this.#transmission?.close();
+    this.#replies?.close();
+    this.#goneIfIdle();
+  }
+
+  #goneIfIdle(): void {
+    if (!this.#socketClosed || this.#gone || (this.#transmission?.inFlight ?? 0) > 0) return;
+    this.#gone = true;
+    this.#host.onGone(this);
+  }
+
+  pauseInput(): void {
+    this.#socket.pause();
+  }
+
+  resumeInput(): void {
+    if (!this.#socketClosed) this.#socket.resume();
+  }
+
+  fault(reason: string): void {
+    if (this.#socketClosed || this.#ending) return;
+    this.#ending = true;
+    this.#host.onFault(reason);
+    this.#socket.destroy();
+  }
+
+  /** Sends what is queued, then closes. After the socket has gone: the last request at the volume has come back. */
+  finished(): void {
+    if (this.#socketClosed) {
+      this.#goneIfIdle();
+      return;
+    }
+    this.#ending = true;
+    this.#socket.resume();
+    this.#socket.destroySoon();
+  }
+
+  /** Called about once a second: drops a peer that has begun a payload or takes its replies, but has stopped. */
+  sweep(now_ms: number): void {
+    const { limits } = this.#host.share;
+    const payloadSince_ms = this.#transmission?.payloadSince_ms ?? -1;
+    if (payloadSince_ms >= 0 && now_ms - payloadSince_ms > limits.payloadTimeout_ms) this.fault('a write payload stopped arriving');
+    if (this.#replies === null || this.#replies.empty) this.#lastProgress_ms = now_ms;
+    else if (now_ms - this.#lastProgress_ms > limits.replyStall_ms) this.cutOff('the replies are not being read');
+  }
+
+  /** Stops taking requests; those in flight are finished and answered. */
+  shutDown(): void {
+    if (this.#transmission === null) this.finished();
+    else this.#transmission.shutDown();
+  }
+
+  /** Closes at once, whatever is queued. */
+  cutOff(reason: string): void {
+    if (this.#socketClosed) return;
+    if (!this.#ending) this.#host.onFault(reason);
+    this.#ending = true;
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,57 @@
+import { KIB, MIB } from '../base/units.js';
+
+/** Every bound of the front end. What a peer can make the server hold is the sum of these, whatever it sends. */
+export interface NbdLimits {
+  /** Connections open at once, over all addresses; the next one is closed unanswered. */
+  readonly connectionsMax: number;
+  /** From accept to the transmission phase. */
+  readonly handshakeTimeout_ms: number;
+  /** Data bytes of one option; a longer one is skipped and answered ERR_TOO_BIG. */
+  readonly optionBytesMax: number;
+  /** Options of one negotiation; one more closes the connection. */
+  readonly optionsMax: number;
+  /** All bytes a client may send before the transmission phase. */
+  readonly negotiationBytesMax: number;
+  /** Requests of one connection that are not answered yet; then its socket is not read. */
+  readonly requestsInFlightMax: number;
+  /** Payload bytes of those requests, reads and writes. One request is always admitted. */
+  readonly bytesInFlightMax: number;
+  /** Reply bytes of one connection waiting for its socket; then no more requests are read. */
+  readonly replyBytesQueuedMax: number;
+  /** Write payload bytes over all connections, from header to acknowledgement. At least 32 MiB. */
+  readonly payloadBytesMax: number;
+  /** Idle assembly buffers kept for the next fragmented payload. */
+  readonly stagingCacheBytesMax: number;
+  /** A refused write's payload is skipped up to this length; a longer one closes the connection. */
+  readonly skipBytesMax: number;
+  /** A write payload that has begun must have arrived by then: it holds part of payloadBytesMax. */
+  readonly payloadTimeout_ms: number;
+  /** Replies waiting this long without any progress close the connection: read replies pin slab memory. */
+  readonly replyStall_ms: number;
+  /** After close(): what is not finished by then is cut off. */
+  readonly shutdownTimeout_ms: number;
+  /** Extents of one block status reply. */
+  readonly statusExtentsMax: number;
+  /** A read reply up to this size is copied into the batch buffer; a larger one goes out as a view of the slab. */
+  readonly replyCopyBytesMax: number;
+}
+
+export const DEFAULT_LIMITS: NbdLimits = {
+  connectionsMax: 128,
+  handshakeTimeout_ms: 10_000,
+  optionBytesMax: 64 * KIB,
+  optionsMax: 256,
+  negotiationBytesMax: MIB,
+  requestsInFlightMax: 256,
+  bytesInFlightMax: 64 * MIB,
+  replyBytesQueuedMax: 16 * MIB,
+  // Two of the largest requests, or nbdcopy's four connections with 64 requests of 256 KiB each.
+  payloadBytesMax: 64 * MIB,
+  stagingCacheBytesMax: 32 * MIB,
+  skipBytesMax: 64 * MIB,
+  payloadTimeout_ms: 60_000,
+  replyStall_ms: 120_000,
+  shutdownTimeout_ms: 10_000,
+  statusExtentsMax: 1024,
+  replyCopyBytesMax: 16 * KIB,
+};

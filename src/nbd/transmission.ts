@@ -1,0 +1,468 @@
+import { AssertionFailure, assert } from '../base/assert.js';
+import type { Clock } from '../base/clock.js';
+import { KeelsonError } from '../base/errors.js';
+import type { BlockVolume, Done, ReadDone, ReadPayload } from '../engine/block-volume.js';
+import type { NbdCounters } from './gauges.js';
+import type { NbdLimits } from './limits.js';
+import type { Session } from './negotiation.js';
+import { CMD, CMD_FLAG, ERRNO, REQUEST_BYTES, dataView } from './protocol.js';
+import type { ReplyQueue } from './reply-queue.js';
+import { replyBlockStatus, replyDone, replyError, replyReadHeader } from './reply.js';
+import { Request, type RequestRules, errnoOf, refusal } from './request.js';
+import type { BudgetWaiter, Staging } from './staging.js';
+
+/** What all connections of a server share. */
+export interface ServerShare {
+  readonly volume: BlockVolume;
+  readonly limits: NbdLimits;
+  readonly clock: Clock;
+  readonly staging: Staging;
+  readonly counters: NbdCounters;
+  /** Durability "sync": every change as if its FUA flag were set. */
+  readonly everyWriteFua: boolean;
+  /** Something threw that must not: an engine or front end bug, never a peer's doing. */
+  onBug(error: unknown): void;
+}
+
+/** The connection around a transmission. */
+export interface TransmissionHost {
+  pauseInput(): void;
+  resumeInput(): void;
+  /** The peer broke the protocol and loses its connection. */
+  fault(reason: string): void;
+  /** The last request is answered and no other will be: send what is queued and close. */
+  finished(): void;
+}
+
+/** A pooled request with its two completions bound once, so that a request in flight costs no closure. */
+class ActiveRequest extends Request {
+  readonly onDone: Done;
+  readonly onRead: ReadDone;
+
+  constructor(owner: Transmission) {
+    super();
+    this.onDone = (error) => owner.complete(this, error, null);
+    this.onRead = (error, payload) => owner.complete(this, error, payload);
+  }
+}
+
+// Where the parser stands in the stream. Plain numbers: it is compared several times for each request.
+const PHASE_HEADER = 0;
+const PHASE_ADMIT = 1;
+const PHASE_PAYLOAD = 2;
+const PHASE_SKIP = 3;
+const PHASE_ENDED = 4;
+
+/**
+ * The transmission phase of one connection: bytes in, volume calls, replies out. Parsing stops, and with it the reading of the socket, at each of
+ * the limits, and goes on in the turn after a completion. Completions only queue: replies and parsing run once at the end of a turn.
+ */
+export class Transmission implements BudgetWaiter {
+  readonly #share: ServerShare;
+  readonly #session: Session;
+  readonly #host: TransmissionHost;
+  readonly #replies: ReplyQueue;
+  readonly #rules: RequestRules;
+  readonly #idle: ActiveRequest[] = [];
+  readonly #header = Buffer.alloc(REQUEST_BYTES);
+  readonly #headerView = dataView(this.#header);
+  readonly #held: Buffer[] = [];
+  readonly #runTurn = (): void => this.#turn();
+  #heldAt = 0;
+  #phase = PHASE_HEADER;
+  #current: ActiveRequest;
+  #headerFill = 0;
+  #payloadFill = 0;
+  /** When the current payload began to wait for more input; negative while none does. */
+  #payloadSince_ms = -1;
+  #skip = 0;
+  #inFlight = 0;
+  #bytesInFlight = 0;
+  #blocked = false;
+  #turnScheduled = false;
+  #shuttingDown = false;
+  #inputEnded = false;
+  #finished = false;
+  #closed = false;
+
+  constructor(share: ServerShare, session: Session, replies: ReplyQueue, host: TransmissionHost) {
+    this.#share = share;
+    this.#session = session;
+    this.#replies = replies;
+    this.#host = host;
+    this.#rules = {
+      sizeBytes: share.volume.sizeBytes,
+      readOnly: share.volume.readOnly,
+      structured: session.structured,
+      contextCount: session.contexts.length,
+    };
+    this.#current = new ActiveRequest(this);
+  }
+
+  /** Requests handed to the volume, or being received, and not completed. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Milliseconds on the clock since when a begun payload has waited, or -1. */
+  get payloadSince_ms(): number {
+    return this.#payloadSince_ms;
+  }
+
+  /** Takes a chunk for good: views of it may go to the volume. */
+  receive(chunk: Buffer): void {
+    if (this.#phase === PHASE_ENDED) return;
+    this.#held.push(chunk);
+    if (!this.#blocked) this.#parseHeld();
+  }
+
+  /** The peer will send no more; what it has asked is still answered. */
+  endInput(): void {
+    this.#inputEnded = true;
+    this.#schedule();
+  }
+
+  /** From now on every request is answered ESHUTDOWN; those in flight finish first. */
+  shutDown(): void {
+    this.#shuttingDown = true;
+    if (this.#phase === PHASE_PAYLOAD) {
+      const request = this.#current;
+      const rest = request.length - this.#payloadFill;
+      this.#settle(request);
+      this.#endPayload();
+      this.#refuse(request, ERRNO.ESHUTDOWN, 'the server is shutting down', rest);
+    }
+    this.#schedule();
+  }
+
+  /** The socket is gone. Requests at the volume still complete, unanswered. */
+  close(): void {
+    if (this.#closed) return;
+    if (this.#phase === PHASE_PAYLOAD) this.#settle(this.#current);
+    this.#endPayload();
+    this.#closed = true;
+    this.#phase = PHASE_ENDED;
+    this.#held.length = 0;
+    this.#unblock();
+    this.#share.staging.forget(this);
+  }
+
+  /** Payload budget may be there: ask again at the end of this turn. */
+  wake(): void {
+    this.#schedule();
+  }
+
+  /** The socket has taken replies: parsing may go on. */
+  repliesLeft(): void {
+    if (this.#blocked) this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#turnScheduled) return;
+    this.#turnScheduled = true;
+    process.nextTick(this.#runTurn);
+  }
+
+  #turn(): void {
+    this.#turnScheduled = false;
+    if (this.#closed) return;
+    this.#replies.flush();
+    if (this.#blocked) {
+      this.#unblock();
+      this.#parseHeld();
+      if (!this.#blocked && !this.#closed) this.#host.resumeInput();
+      // What parsing has answered at once leaves with this turn.
+      this.#replies.flush();
+    }
+    this.#finishIfDone();
+  }
+
+  #finishIfDone(): void {
+    const over = this.#phase === PHASE_ENDED || this.#shuttingDown || this.#inputEnded;
+    // With input ended, a half-received request never completes: it is in flight only in our books.
+    const open = this.#inputEnded && this.#phase === PHASE_PAYLOAD ? this.#inFlight - 1 : this.#inFlight;
+    if (!over || open > 0 || this.#blocked || this.#finished || this.#closed) return;
+    this.#finished = true;
+    this.#host.finished();
+  }
+
+  #block(): void {
+    this.#blocked = true;
+    this.#share.counters.pausedConnections++;
+    this.#share.counters.pausesTotal++;
+    this.#host.pauseInput();
+  }
+
+  #unblock(): void {
+    if (!this.#blocked) return;
+    this.#blocked = false;
+    this.#share.counters.pausedConnections--;
+  }
+
+  #parseHeld(): void {
+    while (this.#held.length > 0) {
+      const at = this.#parse(this.#held[0] as Buffer, this.#heldAt);
+      if (this.#phase === PHASE_ENDED) {
+        this.#held.length = 0;
+        return;
+      }
+      if (this.#blocked) {
+        this.#heldAt = at;
+        return;
+      }
+      this.#held.shift();
+      this.#heldAt = 0;
+    }
+  }
+
+  /** Consumes the chunk from `start` until it ends, a limit is met or the stream is over. Returns where it stopped. */
+  #parse(chunk: Buffer, start: number): number {
+    let at = start;
+    let view: DataView | null = null;
+    for (;;) {
+      switch (this.#phase) {
+        case PHASE_HEADER: {
+          const left = chunk.length - at;
+          if (left === 0) return at;
+          if (this.#replies.queuedBytes >= this.#share.limits.replyBytesQueuedMax) {
+            this.#block();
+            return at;
+          }
+          const request = this.#idle.pop() ?? new ActiveRequest(this);
+          this.#current = request;
+          let valid: boolean;
+          if (this.#headerFill === 0 && left >= REQUEST_BYTES) {
+            view ??= dataView(chunk);
+            valid = request.decode(view, at);
+            at += REQUEST_BYTES;
+          } else {
+            const taken = chunk.copy(this.#header, this.#headerFill, at, at + REQUEST_BYTES - this.#headerFill);
+            at += taken;
+            this.#headerFill += taken;
+            if (this.#headerFill < REQUEST_BYTES) {
+              this.#idle.push(request);
+              return at;
+            }
+            this.#headerFill = 0;
+            valid = request.decode(this.#headerView, 0);
+          }
+          if (valid) this.#judge(request);
+          else this.#fault('a request without the request magic');
+          break;
+        }
+        case PHASE_ADMIT:
+          if (!this.#admit(this.#current)) {
+            this.#block();
+            return at;
+          }
+          break;
+        case PHASE_PAYLOAD: {
+          const taken = this.#takePayload(chunk, at);
+          at += taken;
+          if (this.#phase === PHASE_PAYLOAD) return at;
+          break;
+        }
+        case PHASE_SKIP: {
+          const taken = Math.min(this.#skip, chunk.length - at);
+          at += taken;
+          this.#skip -= taken;
+          if (this.#skip > 0) return at;
+          this.#phase = PHASE_HEADER;
+          break;
+        }
+        default:
+          return at;
+      }
+    }
+  }
+
+  #fault(reason: string): void {
+    this.#phase = PHASE_ENDED;
+    this.#host.fault(reason);
+  }
+
+  #judge(request: ActiveRequest): void {
+    this.#share.counters.requestsTotal++;
+    if (request.type === CMD.DISC) {
+      this.#phase = PHASE_ENDED;
+      this.#idle.push(request);
+      this.#schedule();
+      return;
+    }
+    const errno = this.#shuttingDown ? ERRNO.ESHUTDOWN : refusal(request, this.#rules);
+    if (errno === ERRNO.OK) this.#phase = PHASE_ADMIT;
+    else this.#refuse(request, errno, this.#shuttingDown ? 'the server is shutting down' : 'the request is not valid for this export');
+  }
+
+  /** Answers with an error; of a write the `payloadLeft` bytes still to come are skipped. */
+  #refuse(request: ActiveRequest, errno: number, message: string, payloadLeft = request.length): void {
+    this.#share.counters.requestErrorsTotal++;
+    this.#phase = PHASE_HEADER;
+    if (request.type === CMD.WRITE) {
+      if (payloadLeft > this.#share.limits.skipBytesMax) {
+        this.#idle.push(request);
+        this.#fault('a refused write too long to skip');
+        return;
+      }
+      this.#skip = payloadLeft;
+      this.#phase = PHASE_SKIP;
+    }
+    replyError(this.#replies, request, errno, this.#session.structured, message);
+    this.#idle.push(request);
+    this.#schedule();
+  }
+
+  /** Starts the request, or begins its payload. False: a limit is met and nothing has happened. */
+  #admit(request: ActiveRequest): boolean {
+    if (this.#shuttingDown) {
+      this.#refuse(request, ERRNO.ESHUTDOWN, 'the server is shutting down');
+      return true;
+    }
+    const { limits, counters, staging } = this.#share;
+    const writes = request.type === CMD.WRITE;
+    const bytes = writes || request.type === CMD.READ ? request.length : 0;
+    if (this.#inFlight >= limits.requestsInFlightMax) return false;
+    if (this.#inFlight > 0 && this.#bytesInFlight + bytes > limits.bytesInFlightMax) return false;
+    if (writes && !staging.reserve(bytes, this)) return false;
+    request.chargedBytes = bytes;
+    request.inFlight = true;
+    this.#inFlight++;
+    this.#bytesInFlight += bytes;
+    counters.requestsInFlight++;
+    counters.bytesInFlight += bytes;
+    this.#phase = writes ? PHASE_PAYLOAD : PHASE_HEADER;
+    if (!writes) this.#execute(request, null);
+    return true;
+  }
+
+  /** A payload whole within the chunk is passed on as a view of it; otherwise it is assembled. Returns the bytes consumed. */
+  #takePayload(chunk: Buffer, at: number): number {
+    const request = this.#current;
+    const left = chunk.length - at;
+    if (this.#payloadFill === 0 && left >= request.length) {
+      this.#endPayload();
+      this.#execute(request, chunk.subarray(at, at + request.length));
+      return request.length;
+    }
+    if (this.#payloadSince_ms < 0) this.#payloadSince_ms = this.#share.clock.now();
+    if (left === 0) return 0;
+    request.staging ??= this.#share.staging.take(request.length);
+    const taken = Math.min(left, request.length - this.#payloadFill);
+    request.staging.bytes.set(taken === chunk.length ? chunk : chunk.subarray(at, at + taken), this.#payloadFill);
+    this.#payloadFill += taken;
+    if (this.#payloadFill === request.length) {
+      const payload = request.staging.bytes.subarray(0, request.length);
+      this.#endPayload();
+      this.#execute(request, payload);
+    }
+    return taken;
+  }
+
+  #endPayload(): void {
+    this.#payloadFill = 0;
+    this.#payloadSince_ms = -1;
+    if (this.#phase === PHASE_PAYLOAD) this.#phase = PHASE_HEADER;
+  }
+
+  #execute(request: ActiveRequest, payload: Uint8Array | null): void {
+    const { volume, everyWriteFua } = this.#share;
+    const fua = everyWriteFua || request.fua;
+    try {
+      switch (request.type) {
+        case CMD.READ:
+          volume.read(request.offset, request.length, request.onRead);
+          break;
+        case CMD.WRITE:
+          assert(payload !== null && payload.length === request.length, 'a write has its whole payload');
+          volume.write(request.offset, payload, fua, request.onDone);
+          break;
+        case CMD.FLUSH:
+          this.#share.counters.flushesTotal++;
+          volume.flush(request.onDone);
+          break;
+        case CMD.TRIM:
+          volume.trim(request.offset, request.length, fua, request.onDone);
+          break;
+        case CMD.CACHE:
+          // Advice only: the ring's newest blocks are in memory already, and reading ahead would compete with real reads.
+          request.onDone(null);
+          break;
+        case CMD.WRITE_ZEROES:
+          // One ring entry whatever the length, so it is fast by nature and FAST_ZERO never has to be refused.
+          volume.writeZeroes(request.offset, request.length, (request.flags & CMD_FLAG.NO_HOLE) !== 0, fua, request.onDone);
+          break;
+        default:
+          this.#blockStatus(request);
+      }
+    } catch (error) {
+      if (!(error instanceof KeelsonError) || error instanceof AssertionFailure) this.#share.onBug(error);
+      if (request.inFlight) this.complete(request, KeelsonError.from(error), null);
+    }
+  }
+
+  #blockStatus(request: ActiveRequest): void {
+    const one = (request.flags & CMD_FLAG.REQ_ONE) !== 0;
+    const { volume, limits } = this.#share;
+    const extents = volume.blockStatus(request.offset, request.length, limits.statusExtentsMax);
+    assert(extents.length > 0, 'block status covers a beginning of its range');
+    this.#settle(request);
+    replyBlockStatus(this.#replies, request, this.#session.contexts, extents, one ? 1 : limits.statusExtentsMax);
+    this.#idle.push(request);
+    this.#schedule();
+  }
+
+  /** The volume is done with the request. Only ever called through the request's own bound callbacks, and by execute. */
+  complete(request: ActiveRequest, error: KeelsonError | null, payload: ReadPayload | null): void {
+    assert(request.inFlight, 'a request completes once');
+    this.#settle(request);
+    const { counters } = this.#share;
+    if (this.#closed) {
+      payload?.release();
+      this.#idle.push(request);
+      if (this.#inFlight === 0) this.#host.finished();
+      return;
+    }
+    if (error !== null) {
+      counters.requestErrorsTotal++;
+      payload?.release();
+      replyError(this.#replies, request, errnoOf(error.code), this.#session.structured, error.message);
+    } else if (request.type === CMD.READ) {
+      this.#replyRead(request, payload);
+    } else {
+      if (request.type === CMD.WRITE) counters.writtenBytesTotal += request.length;
+      replyDone(this.#replies, request);
+    }
+    this.#idle.push(request);
+    this.#schedule();
+  }
+
+  #replyRead(request: ActiveRequest, payload: ReadPayload | null): void {
+    const { counters } = this.#share;
+    if (payload === null || payload.bytes.length !== request.length) {
+      // A reply of another length would shift the client's stream for good: an error instead, and a report.
+      counters.requestErrorsTotal++;
+      payload?.release();
+      replyError(this.#replies, request, ERRNO.EIO, this.#session.structured, 'the read came back with a wrong length');
+      this.#share.onBug(new AssertionFailure('a read returns as many bytes as asked'));
+      return;
+    }
+    counters.readBytesTotal += request.length;
+    replyReadHeader(this.#replies, request, this.#session.structured);
+    this.#replies.payload(payload);
+  }
+
+  /** Takes the request out of the books and gives back what it held. */
+  #settle(request: ActiveRequest): void {
+    const { counters, staging } = this.#share;
+    request.inFlight = false;
+    this.#inFlight--;
+    this.#bytesInFlight -= request.chargedBytes;
+    counters.requestsInFlight--;
+    counters.bytesInFlight -= request.chargedBytes;
+    if (request.type === CMD.WRITE) staging.unreserve(request.length);
+    if (request.staging !== null) {
+      staging.give(request.staging);
+      request.staging = null;
+    }
+  }
+}

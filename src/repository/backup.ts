@@ -14,9 +14,12 @@ export interface Backup {
 
   /**
    * Publishes one repository segment: everything written in (previous head LSN, lastLsn], superseded blocks left out. `pull` is called
-   * until it returns null; each piece lies in the slab until the next call of pull or the end. Resolves only when the segment is fsynced, renamed and
-   * HEAD names it. On an error nothing is published (a temporary file may remain; it is removed at the next open).
-   * Errors as open, and BACKUP_SPACE (the target is full; transient).
+   * until it returns null, one call at a time; the next piece is asked for while this one is written, so the memory of piece i has to stay
+   * as it is until pull is called for piece i + 2, or until publish ends. (A pull may be under way when publish rejects: its piece is not used.)
+   * Resolves only when the segment is fsynced, renamed and HEAD names it. When it rejects, the outcome is settled by open alone, which has to be
+   * called before the next publish: it either finds the old head LSN (nothing was published; leftovers are removed) or, after a connection that was lost
+   * at the very end, the new one. Reads go on from the image as it was.
+   * Errors as open, and BACKUP_SPACE (the target is full; transient), SLAB_CORRUPT (a block is not what its checksum says), BACKUP_SEGMENT_SIZE.
    */
   publish(header: SegmentHeader, pull: () => Promise<SegmentPiece | null>): Promise<PublishedSegment>;
 
@@ -50,6 +53,8 @@ export interface BackupOpen {
   readonly create: boolean;
   /** Read without taking the lease: restore --plan, inspect, and the like. arrayUuid '' accepts any. */
   readonly readOnly?: boolean;
+  /** With readOnly: the newest point at or before this LSN instead of the newest one. Throws BACKUP_POINT when there is none. */
+  readonly at?: Lsn;
 }
 
 export interface BackupState {

@@ -1,0 +1,181 @@
+import { randomUUID } from 'node:crypto';
+import { RecordReader, RecordWriter } from '../base/codec.js';
+import { KeelsonError } from '../base/errors.js';
+import type { BackupOpen } from './backup.js';
+import { decodeHead, encodeHead, type Head } from './head.js';
+import {
+  CONFIG_NAME,
+  headName,
+  isRepositoryName,
+  isTemporary,
+  LEASE_NAME,
+  parseHeadName,
+  parseSegmentName,
+  REPLACED_SUFFIX,
+  temporaryName,
+  withoutReplaced,
+} from './names.js';
+import { decodeConfig, encodeConfig, type RepositoryConfig } from './repository-config.js';
+import { RepositoryKey } from './repository-key.js';
+import { corruptFile, SEALED_BYTES_MAX, seal, unseal } from './sealed-file.js';
+import { readWhole, TARGET_FILE_MISSING, type Target } from './target.js';
+
+const METADATA_MAGIC = 'KLSNMETA';
+const LEASE_MAGIC = 'KLSNLEAS';
+
+/** The small files of a repository: config, lease, HEAD, metadata; and the removal of what an interrupted publish left. */
+export class RepositoryFiles {
+  readonly #target: Target;
+  readonly #passphrase: string;
+
+  constructor(target: Target, passphrase: string) {
+    this.#target = target;
+    this.#passphrase = passphrase;
+  }
+
+  /** Reads the config, or makes it in an empty directory. Throws BACKUP_FOREIGN, BACKUP_MISSING and what decodeConfig throws. */
+  async config(options: BackupOpen): Promise<RepositoryConfig> {
+    const file = await this.#optional(CONFIG_NAME);
+    if (file === null) return this.#createConfig(options);
+    const config = decodeConfig(file, this.#passphrase);
+    if (options.arrayUuid !== '' && config.arrayUuid !== options.arrayUuid) {
+      throw new KeelsonError('BACKUP_FOREIGN', `the repository at ${this.#target.url} belongs to another array`, {
+        found: `array ${config.arrayUuid}`,
+        expected: `array ${options.arrayUuid}`,
+        action: 'correct backup.url, or use an empty directory',
+      });
+    }
+    return config;
+  }
+
+  /** The HEAD of the newest epoch, or null in a repository that has none yet. */
+  async head(config: RepositoryConfig): Promise<Head | null> {
+    let newest = -1;
+    for (const { name } of await this.#target.list()) newest = Math.max(newest, parseHeadName(withoutReplaced(name)) ?? -1);
+    return newest < 0 ? null : this.headOf(newest, config);
+  }
+
+  /** The HEAD that a writer of this epoch wrote last. Throws BACKUP_CORRUPT when it is not there. */
+  async headOf(epoch: number, config: RepositoryConfig): Promise<Head> {
+    const name = headName(epoch);
+    const file = await this.#optional(name);
+    if (file === null) throw corruptFile(name, 'no such file', 'the HEAD of the newest writer');
+    const head = decodeHead(name, file, config.key);
+    if (head.epoch !== epoch || head.arrayUuid !== config.arrayUuid) throw corruptFile(name, `epoch ${head.epoch} of array ${head.arrayUuid}`, `array ${config.arrayUuid}`);
+    return head;
+  }
+
+  async putHead(head: Head, config: RepositoryConfig): Promise<void> {
+    await this.#replace(headName(head.epoch), encodeHead(head, config.key));
+  }
+
+  /** The newest epoch that took the lease; 0 when none did. */
+  async lease(config: RepositoryConfig): Promise<number> {
+    const file = await this.#optional(LEASE_NAME);
+    if (file === null) return 0;
+    const body = unseal(LEASE_MAGIC, LEASE_NAME, file).authentic(config.key);
+    if (body.length !== 8) throw corruptFile(LEASE_NAME, `body of ${body.length} bytes`, '8 bytes');
+    return new RecordReader(body).u64();
+  }
+
+  async putLease(epoch: number, config: RepositoryConfig): Promise<void> {
+    const body = new Uint8Array(8);
+    new RecordWriter(body).u64(epoch);
+    await this.#replace(LEASE_NAME, seal(LEASE_MAGIC, body, config.key));
+  }
+
+  /** The body names the file, so that one metadata file cannot be passed off as another. */
+  async putMetadata(name: string, bytes: Uint8Array, config: RepositoryConfig): Promise<void> {
+    const named = Buffer.concat([Buffer.from(`${name}\n`, 'utf8'), bytes]);
+    const body = config.key === null ? named : config.key.sealMetadata(name, named);
+    await this.#replace(name, seal(METADATA_MAGIC, body, config.key));
+  }
+
+  async getMetadata(name: string, config: RepositoryConfig): Promise<Uint8Array | null> {
+    const file = await this.#optional(name);
+    if (file === null) return null;
+    const body = unseal(METADATA_MAGIC, name, file).authentic(config.key);
+    const named = config.key === null ? body : config.key.openMetadata(name, body);
+    const prefix = Buffer.from(`${name}\n`, 'utf8');
+    if (named === null || Buffer.compare(prefix, named.subarray(0, prefix.length)) !== 0) throw corruptFile(name, 'the content of another file', name);
+    return named.slice(prefix.length);
+  }
+
+  async removeTemporaries(): Promise<void> {
+    for (const { name } of await this.#target.list()) if (isTemporary(name)) await this.#target.remove(name);
+  }
+
+  /**
+   * What HEAD does not reach: segments published half, or by a writer that was fenced before it could rename its HEAD; and the HEADs
+   * of older epochs.
+   */
+  async removeOrphans(head: Head): Promise<void> {
+    for (const { name } of await this.#target.list()) {
+      const epoch = parseHeadName(withoutReplaced(name));
+      if (epoch !== null && epoch < head.epoch) await this.#target.remove(name);
+      const segment = parseSegmentName(name);
+      if (segment === null) continue;
+      const orphan = segment.segment > head.segment || (segment.segment === head.segment && segment.epoch !== head.segmentEpoch);
+      if (orphan) await this.#target.remove(name);
+    }
+  }
+
+  /** A repository with segments but no HEAD was damaged: it is not taken for a new one. */
+  async refuseLostHead(): Promise<void> {
+    const segment = (await this.#target.list()).find(({ name }) => parseSegmentName(name) !== null);
+    if (segment !== undefined) throw corruptFile('HEAD', `none, beside ${segment.name}`, 'a HEAD');
+  }
+
+  async #createConfig(options: BackupOpen): Promise<RepositoryConfig> {
+    const names = (await this.#target.list()).map(({ name }) => name);
+    const foreign = names.filter((name) => !isRepositoryName(name));
+    if (foreign.length > 0 || names.some((name) => !isTemporary(name))) {
+      const found = names.slice(0, 3).join(', ');
+      if (foreign.length === 0) throw corruptFile(CONFIG_NAME, `none, beside ${found}`, 'the file that makes the directory a repository');
+      throw new KeelsonError('BACKUP_FOREIGN', `the directory at ${this.#target.url} holds something else`, {
+        found,
+        expected: 'a repository or an empty directory',
+        action: 'correct backup.url',
+      });
+    }
+    if (!options.create || options.readOnly === true) {
+      throw new KeelsonError('BACKUP_MISSING', `there is no repository at ${this.#target.url}`, {
+        found: 'an empty directory',
+        expected: `a ${CONFIG_NAME} file`,
+        action: 'correct backup.url; is the file system of the backup host mounted?',
+      });
+    }
+    const key = this.#passphrase === '' ? null : RepositoryKey.generate();
+    const createdAt = Date.now();
+    await this.#replace(CONFIG_NAME, encodeConfig(options.arrayUuid, createdAt, key, this.#passphrase));
+    return { arrayUuid: options.arrayUuid, createdAt, key };
+  }
+
+  /** Temporary name, write, sync, rename, sync of the directory. */
+  async #replace(name: string, bytes: Uint8Array): Promise<void> {
+    const temporary = temporaryName(randomUUID());
+    const file = await this.#target.create(temporary);
+    try {
+      await file.write(bytes);
+      await file.sync();
+    } catch (error) {
+      await file.abandon();
+      await this.#target.remove(temporary).catch(() => undefined);
+      throw error;
+    }
+    await file.close();
+    await this.#target.rename(temporary, name);
+    await this.#target.syncDirectory();
+  }
+
+  async #optional(name: string): Promise<Uint8Array | null> {
+    for (const candidate of [name, name + REPLACED_SUFFIX]) {
+      try {
+        return await readWhole(this.#target, candidate, SEALED_BYTES_MAX);
+      } catch (error) {
+        if (!(error instanceof KeelsonError && error.code === TARGET_FILE_MISSING)) throw error;
+      }
+    }
+    return null;
+  }
+}

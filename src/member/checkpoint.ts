@@ -1,0 +1,167 @@
+import { assert } from '../base/assert.js';
+import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
+import { KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES, type Bytes, roundUp } from '../base/units.js';
+import { loadAddon } from '../native/load.js';
+import { CHECKPOINT_HEADER_BYTES, CHECKPOINT_MEMBER_BYTES, CHECKPOINT_TABLE_BYTES, MEMBERS_MAX } from './layout.js';
+import type { Checkpoint, MemberRecord } from './member-api.js';
+import { roleCode, roleFromCode, stateCode, stateFromCode } from './superblock.js';
+import { UUID_BYTES, uuidFromBytes, uuidToBytes } from './uuid.js';
+
+export const CHECKPOINT_MAGIC = 'KEELCKPT';
+export const CHECKPOINT_VERSION = 1;
+const KNOWN_INCOMPATIBLE_FLAGS = 0;
+/** CRC32C of the header before it. */
+const HEADER_CRC_AT = CHECKPOINT_HEADER_BYTES - 8;
+/** CRC32C of the header before it and of everything after the header. */
+const WHOLE_CRC_AT = CHECKPOINT_HEADER_BYTES - 4;
+const PROTECTIONS: readonly Checkpoint['protection'][] = ['full', 'seeding', 'unprotected'];
+const FLAG_CLEAN = 1;
+
+/** Bytes of an encoded checkpoint: whole blocks. */
+export function checkpointBytesFor(bitmapBytes: Bytes): Bytes {
+  return CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES + roundUp(bitmapBytes, BLOCK_BYTES);
+}
+
+/** Whole blocks; docs/on-disk-format.md, "Checkpoint". The array's UUID is in it, so that what another array left behind is not taken for ours. */
+export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uint8Array {
+  const { members, stripeBitmap } = checkpoint;
+  assert(members.length <= MEMBERS_MAX, `at most ${MEMBERS_MAX} members`);
+  const bytes = new Uint8Array(checkpointBytesFor(stripeBitmap.length));
+  const record = new RecordWriter(bytes);
+  record.text(CHECKPOINT_MAGIC, 8).u32(CHECKPOINT_VERSION).u32(KNOWN_INCOMPATIBLE_FLAGS).u32(0).u32(0);
+  record.u64(checkpoint.generation).u64(checkpoint.epoch);
+  record.bytes(uuidToBytes(arrayUuid));
+  record.u64(checkpoint.destagedSeq).u64(checkpoint.drainedSeq).u64(checkpoint.tailSeq);
+  record.u64(checkpoint.destagedLsn).u64(checkpoint.drainedLsn);
+  record.u32(checkpoint.cleanShutdown ? FLAG_CLEAN : 0).u32(PROTECTIONS.indexOf(checkpoint.protection));
+  record.u32(members.length).u32(0).u64(stripeBitmap.length);
+  record.seek(CHECKPOINT_HEADER_BYTES);
+  for (const member of members) encodeMember(record, member);
+  record.seek(CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES).bytes(stripeBitmap);
+
+  const { crc32c } = loadAddon();
+  const header = crc32c(bytes, 0, HEADER_CRC_AT, 0);
+  record.seek(HEADER_CRC_AT).u32(header);
+  record.seek(WHOLE_CRC_AT).u32(crc32c(bytes, CHECKPOINT_HEADER_BYTES, bytes.length - CHECKPOINT_HEADER_BYTES, crc32c(bytes, 0, WHOLE_CRC_AT, 0)));
+  return bytes;
+}
+
+function encodeMember(record: RecordWriter, member: MemberRecord): void {
+  const start = record.position;
+  assert(member.index >= 0 && member.index < MEMBERS_MAX, 'member index inside the member table');
+  record.u32(member.index).u16(roleCode(member.role)).u16(stateCode(member.state));
+  record.bytes(uuidToBytes(member.uuid)).u64(member.rebuiltStripes);
+  record.seek(start + CHECKPOINT_MEMBER_BYTES);
+}
+
+/** What the header alone says; enough to choose the newest and to know how much to read. */
+export interface CheckpointHeader {
+  readonly generation: number;
+  readonly epoch: number;
+  readonly arrayUuid: string;
+  readonly members: number;
+  readonly bitmapBytes: Bytes;
+  /** Bytes of the whole checkpoint, header and padding included. */
+  readonly totalBytes: Bytes;
+}
+
+/**
+ * Checks the first 4096 bytes of a checkpoint slot of slotBytes bytes. Throws KeelsonError CHECKPOINT_ABSENT, CHECKPOINT_CORRUPT, CHECKPOINT_VERSION,
+ * CHECKPOINT_FEATURES or CHECKPOINT_INVALID.
+ */
+export function decodeCheckpointHeader(bytes: Uint8Array, slotBytes: Bytes): CheckpointHeader {
+  assert(bytes.length >= CHECKPOINT_HEADER_BYTES, 'a whole checkpoint header');
+  const record = new RecordReader(bytes.subarray(0, CHECKPOINT_HEADER_BYTES));
+  if (Buffer.compare(record.bytes(8), Buffer.from(CHECKPOINT_MAGIC, 'latin1')) !== 0) throw new KeelsonError('CHECKPOINT_ABSENT', 'no checkpoint here');
+  const crc = loadAddon().crc32c(bytes, 0, HEADER_CRC_AT, 0);
+  if (new RecordReader(bytes).seek(HEADER_CRC_AT).u32() !== crc) throw corrupt('the header');
+  const version = record.u32();
+  if (version !== CHECKPOINT_VERSION) {
+    throw new KeelsonError('CHECKPOINT_VERSION', 'the checkpoint has another version', { found: String(version), expected: String(CHECKPOINT_VERSION) });
+  }
+  const incompatible = record.u32();
+  if ((incompatible & ~KNOWN_INCOMPATIBLE_FLAGS) !== 0) {
+    throw new KeelsonError('CHECKPOINT_FEATURES', 'the checkpoint uses features that this software does not know', {
+      found: `flags 0x${incompatible.toString(16)}`,
+    });
+  }
+  try {
+    const generation = record.seek(24).u64();
+    const epoch = record.u64();
+    const arrayUuid = uuidFromBytes(record.bytes(UUID_BYTES));
+    const members = record.seek(record.position + 48).u32();
+    record.u32();
+    const bitmapBytes = record.u64();
+    const totalBytes = checkpointBytesFor(bitmapBytes);
+    if (members > MEMBERS_MAX) throw invalid(`${members} members`);
+    if (totalBytes > slotBytes) throw invalid(`a bitmap of ${bitmapBytes} bytes`);
+    return { generation, epoch, arrayUuid, members, bitmapBytes, totalBytes };
+  } catch (error) {
+    if (error instanceof RecordRangeError) throw invalid(error.message);
+    throw error;
+  }
+}
+
+/** Decodes a whole checkpoint (at least header.totalBytes bytes) of this array; errors as decodeCheckpointHeader, and CHECKPOINT_FOREIGN. */
+export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoint {
+  const header = decodeCheckpointHeader(bytes, bytes.length);
+  const { crc32c } = loadAddon();
+  const bodyBytes = header.totalBytes - CHECKPOINT_HEADER_BYTES;
+  const crc = crc32c(bytes, CHECKPOINT_HEADER_BYTES, bodyBytes, crc32c(bytes, 0, WHOLE_CRC_AT, 0));
+  if (new RecordReader(bytes).seek(WHOLE_CRC_AT).u32() !== crc) throw corrupt('the whole');
+  if (header.arrayUuid !== arrayUuid) {
+    throw new KeelsonError('CHECKPOINT_FOREIGN', 'the checkpoint belongs to another array', { found: header.arrayUuid, expected: arrayUuid });
+  }
+  try {
+    const record = new RecordReader(bytes).seek(56);
+    const destagedSeq = record.u64();
+    const drainedSeq = record.u64();
+    const tailSeq = record.u64();
+    const destagedLsn = record.u64();
+    const drainedLsn = record.u64();
+    const flags = record.u32();
+    const protection = PROTECTIONS[record.u32()];
+    if (protection === undefined) throw invalid('an unknown protection');
+    record.seek(CHECKPOINT_HEADER_BYTES);
+    const members: MemberRecord[] = [];
+    for (let i = 0; i < header.members; i++) members.push(decodeMember(record));
+    const bitmapAt = CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES;
+    return {
+      epoch: header.epoch,
+      generation: header.generation,
+      members,
+      destagedSeq,
+      drainedSeq,
+      tailSeq,
+      destagedLsn,
+      drainedLsn,
+      cleanShutdown: (flags & FLAG_CLEAN) !== 0,
+      protection,
+      stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),
+    };
+  } catch (error) {
+    if (error instanceof RecordRangeError) throw invalid(error.message);
+    throw error;
+  }
+}
+
+function decodeMember(record: RecordReader): MemberRecord {
+  const start = record.position;
+  const index = record.u32();
+  const role = roleFromCode(record.u16());
+  const state = stateFromCode(record.u16());
+  const uuid = uuidFromBytes(record.bytes(UUID_BYTES));
+  const rebuiltStripes = record.u64();
+  if (index >= MEMBERS_MAX || role === undefined || state === undefined) throw invalid(`a member with index ${index}`);
+  record.seek(start + CHECKPOINT_MEMBER_BYTES);
+  return { index, uuid, role, state, rebuiltStripes };
+}
+
+function corrupt(what: string): KeelsonError {
+  return new KeelsonError('CHECKPOINT_CORRUPT', 'the checkpoint has a wrong checksum', { found: `a mismatch over ${what}` });
+}
+
+function invalid(found: string): KeelsonError {
+  return new KeelsonError('CHECKPOINT_INVALID', 'the checkpoint has a right checksum but impossible values', { found });
+}

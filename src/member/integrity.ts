@@ -1,0 +1,246 @@
+import { assert } from '../base/assert.js';
+import type { KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES, type StripeIndex } from '../base/units.js';
+import type { Device } from '../device/device.js';
+import { ioError } from '../device/promise-io.js';
+import { regionView, type SlabRegion } from '../memory/slab-region.js';
+import { PageSet } from './page-set.js';
+import { encodeIntegrityPage, type IntegrityIdentity, IntegritySeed, integrityPageGeneration, nextGeneration } from './integrity-page.js';
+import {
+  INTEGRITY_ENTRIES,
+  INTEGRITY_GROUP_BYTES,
+  INTEGRITY_GROUP_PAGES,
+  INTEGRITY_HEADER_BYTES,
+  INTEGRITY_PAGE_BYTES,
+  integrityCopyOffset,
+} from './layout.js';
+import type { MemberLayout } from './member-api.js';
+
+/** Smallest memory that load and flush work with: one group of pages, both copies. Each further such piece lets one more transfer run at a time. */
+export const INTEGRITY_REGION_BYTES = INTEGRITY_GROUP_BYTES;
+
+/**
+ * Entry of every block of a page that has no whole copy left. Any value does as well: a block whose checksum happens to equal it is taken at its word once
+ * in 2^32, which is what the checksum itself is worth. All others mismatch, so they are erasures, reconstructed and repaired like any wrong block.
+ */
+export const ENTRY_OF_LOST_PAGE = 0xffff_ffff;
+
+export interface IntegrityLoad {
+  /** Covered pages of which neither copy is whole, ascending. Their entries are ENTRY_OF_LOST_PAGE and `lost` holds them. */
+  readonly lostPages: number[];
+  /** Reads that failed; the pages they would have brought are lost as well. */
+  readonly readErrors: number;
+}
+
+/**
+ * The checksums of one member's data zone: one u32 a block in shared memory (stripe/geometry.ts), and the integrity zone where they are kept.
+ *
+ * The zone is never initialised: only pages with a stripe whose bit is set in the checkpoint are loaded, everything else is unwritten. So before a stripe's bit is
+ * set, every page it lies on has to be flushed on every data member, whether or not this stripe changed there: mark first-written stripes on all tables.
+ */
+export class IntegrityTable {
+  readonly shared: SharedArrayBuffer;
+  readonly entries: Uint32Array;
+  readonly pages: number;
+  readonly blocks: number;
+  /** Pages that were lost and not written since. */
+  readonly lost: PageSet;
+  readonly #dirty: PageSet;
+  readonly #generations: Float64Array;
+  readonly #layout: MemberLayout;
+  readonly #seed: IntegritySeed;
+  #flushing = false;
+
+  constructor(layout: MemberLayout, identity: IntegrityIdentity) {
+    this.#layout = layout;
+    this.#seed = new IntegritySeed(identity);
+    this.pages = layout.integrityPages;
+    this.blocks = layout.dataBytes / BLOCK_BYTES;
+    this.shared = new SharedArrayBuffer(this.blocks * 4);
+    this.entries = new Uint32Array(this.shared);
+    this.lost = new PageSet(this.pages);
+    this.#dirty = new PageSet(this.pages);
+    this.#generations = new Float64Array(this.pages);
+  }
+
+  /** Pages to be flushed. */
+  get dirtyPages(): number {
+    return this.#dirty.count;
+  }
+
+  /** Entries of these blocks have changed. */
+  markBlocks(first: number, count: number): void {
+    assert(first >= 0 && count >= 1 && first + count <= this.blocks, 'blocks of the data zone');
+    const last = Math.floor((first + count - 1) / INTEGRITY_ENTRIES);
+    for (let page = Math.floor(first / INTEGRITY_ENTRIES); page <= last; page++) this.#dirty.add(page);
+  }
+
+  /** Every page that this stripe's chunk lies on. */
+  markStripe(stripe: StripeIndex, rows: number): void {
+    this.markBlocks(stripe * rows, rows);
+  }
+
+  /** Everything, for a member whose zone was never written (rebuild onto a new device). */
+  markAll(): void {
+    if (this.blocks > 0) this.markBlocks(0, this.blocks);
+  }
+
+  /**
+   * Reads the pages of the stripes whose bit is set (bit s % 8 of byte s / 8), taking the newer whole copy of each. Entries of stripes
+   * whose bit is not set become unwritten. Never rejects for the device: what cannot be read is lost.
+   */
+  async load(device: Device, stripeBitmap: Uint8Array, rows: number, region: SlabRegion): Promise<IntegrityLoad> {
+    assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
+    const covered = coveredPages(stripeBitmap, rows, this.blocks, this.pages);
+    const groups: number[] = [];
+    for (let page = covered.next(0); page >= 0; page = covered.next((groups[groups.length - 1] as number) * INTEGRITY_GROUP_PAGES + INTEGRITY_GROUP_PAGES)) {
+      groups.push(Math.floor(page / INTEGRITY_GROUP_PAGES));
+    }
+    let readErrors = 0;
+    let next = 0;
+    const lane = async (at: number): Promise<void> => {
+      while (next < groups.length) {
+        const group = groups[next] as number;
+        next += 1;
+        if (!(await this.#loadGroup(device, group, covered, region, at))) readErrors += 1;
+      }
+    };
+    const lanes = Math.floor(region.bytes / INTEGRITY_GROUP_BYTES);
+    await Promise.all(Array.from({ length: lanes }, (_, i) => lane(i * INTEGRITY_GROUP_BYTES)));
+    this.#clearUnset(stripeBitmap, rows, covered);
+    return { lostPages: this.lost.toArray(), readErrors };
+  }
+
+  /** False when the group could not be read as a whole; then page after page was tried. */
+  async #loadGroup(device: Device, group: number, covered: PageSet, region: SlabRegion, at: number): Promise<boolean> {
+    const first = group * INTEGRITY_GROUP_PAGES;
+    const memory = regionView(region, at, INTEGRITY_GROUP_BYTES);
+    const start = integrityCopyOffset(this.#layout, first, 0);
+    const whole = await read(device, region.offset + at, start, INTEGRITY_GROUP_BYTES);
+    if (!whole) {
+      // A bad sector must not take its neighbours with it.
+      for (let i = 0; i < INTEGRITY_GROUP_BYTES; i += INTEGRITY_PAGE_BYTES) {
+        if (!(await read(device, region.offset + at + i, start + i, INTEGRITY_PAGE_BYTES))) memory.fill(0, i, i + INTEGRITY_PAGE_BYTES);
+      }
+    }
+    const end = Math.min(first + INTEGRITY_GROUP_PAGES, this.pages);
+    for (let page = covered.next(first); page >= 0 && page < end; page = covered.next(page + 1)) this.#take(page, memory, page - first);
+    return whole;
+  }
+
+  #take(page: number, memory: Buffer, place: number): void {
+    const a = place * INTEGRITY_PAGE_BYTES;
+    const b = (INTEGRITY_GROUP_PAGES + place) * INTEGRITY_PAGE_BYTES;
+    const generationA = integrityPageGeneration(memory, a, page, 0, this.#seed);
+    const generationB = integrityPageGeneration(memory, b, page, 1, this.#seed);
+    const generation = Math.max(generationA, generationB);
+    const firstEntry = page * INTEGRITY_ENTRIES;
+    const count = Math.min(INTEGRITY_ENTRIES, this.blocks - firstEntry);
+    if (generation === 0) {
+      this.entries.fill(ENTRY_OF_LOST_PAGE, firstEntry, firstEntry + count);
+      this.lost.add(page);
+      return;
+    }
+    const from = memory.byteOffset + (generation === generationA ? a : b) + INTEGRITY_HEADER_BYTES;
+    this.entries.set(new Uint32Array(memory.buffer, from, count), firstEntry);
+    this.#generations[page] = generation;
+    this.lost.delete(page);
+  }
+
+  /** What a crash left in the entries of stripes that no checkpoint knows. */
+  #clearUnset(stripeBitmap: Uint8Array, rows: number, covered: PageSet): void {
+    for (let page = covered.next(0); page >= 0; page = covered.next(page + 1)) {
+      const first = page * INTEGRITY_ENTRIES;
+      const end = Math.min(first + INTEGRITY_ENTRIES, this.blocks);
+      for (let stripe = Math.floor(first / rows); stripe * rows < end; stripe++) {
+        if (bitSet(stripeBitmap, stripe)) continue;
+        this.entries.fill(0, Math.max(first, stripe * rows), Math.min(end, (stripe + 1) * rows));
+      }
+    }
+  }
+
+  /**
+   * Writes every page marked before this call into the older of its two copies. Not synced: the caller syncs, then writes the checkpoint that rests on it.
+   * Resolves to null, or to the first DEVICE_WRITE error (the member is to be failed; its pages stay marked).
+   * Entries may change meanwhile; whoever changes them marks their page again. epoch is the array's present one. One flush at a time.
+   */
+  async flushDirty(device: Device, epoch: number, region: SlabRegion): Promise<KeelsonError | null> {
+    assert(!this.#flushing, 'one flush of an integrity table at a time');
+    assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
+    this.#flushing = true;
+    try {
+      const batch = this.#dirty.drain();
+      const laneBytes = INTEGRITY_GROUP_PAGES * INTEGRITY_PAGE_BYTES;
+      const lanes = Math.floor(region.bytes / laneBytes);
+      let failure: KeelsonError | null = null;
+      let cursor = 0;
+      const lane = async (at: number): Promise<void> => {
+        for (;;) {
+          const first = batch.next(cursor);
+          if (first < 0) return;
+          const count = this.#runLength(batch, first, epoch);
+          cursor = first + count;
+          const error = failure ?? (await this.#writeRun(device, first, count, epoch, region, at));
+          if (error === null) continue;
+          failure ??= error;
+          for (let page = first; page < first + count; page++) this.#dirty.add(page);
+        }
+      };
+      await Promise.all(Array.from({ length: lanes }, (_, i) => lane(i * laneBytes)));
+      return failure;
+    } finally {
+      this.#flushing = false;
+    }
+  }
+
+  /** Pages from first on that lie one after the other on the device: same group, same copy. */
+  #runLength(batch: PageSet, first: number, epoch: number): number {
+    const copy = nextGeneration(this.#generations[first] as number, epoch) % 2;
+    const groupEnd = first - (first % INTEGRITY_GROUP_PAGES) + INTEGRITY_GROUP_PAGES;
+    let end = first + 1;
+    while (end < groupEnd && batch.has(end) && nextGeneration(this.#generations[end] as number, epoch) % 2 === copy) end += 1;
+    return end - first;
+  }
+
+  async #writeRun(device: Device, first: number, count: number, epoch: number, region: SlabRegion, at: number): Promise<KeelsonError | null> {
+    const bytes = count * INTEGRITY_PAGE_BYTES;
+    const memory = regionView(region, at, bytes);
+    for (let i = 0; i < count; i++) {
+      const generation = nextGeneration(this.#generations[first + i] as number, epoch);
+      encodeIntegrityPage(memory, i * INTEGRITY_PAGE_BYTES, this.entries, first + i, generation, this.#seed);
+    }
+    const copy = nextGeneration(this.#generations[first] as number, epoch) % 2;
+    const offset = integrityCopyOffset(this.#layout, first, copy);
+    const result = await new Promise<number>((resolve) => device.write(region.offset + at, offset, bytes, resolve, 0));
+    if (result < 0) return ioError(device, 'write', result, offset);
+    for (let page = first; page < first + count; page++) {
+      this.#generations[page] = nextGeneration(this.#generations[page] as number, epoch);
+      this.lost.delete(page);
+    }
+    return null;
+  }
+}
+
+function read(device: Device, memory: number, offset: number, length: number): Promise<boolean> {
+  return new Promise((resolve) => device.read(memory, offset, length, (result) => resolve(result >= 0), 0));
+}
+
+export function bitSet(bitmap: Uint8Array, index: number): boolean {
+  return (((bitmap[index >>> 3] ?? 0) >>> (index & 7)) & 1) === 1;
+}
+
+/** Pages that hold an entry of a stripe whose bit is set. */
+function coveredPages(stripeBitmap: Uint8Array, rows: number, blocks: number, pages: number): PageSet {
+  const covered = new PageSet(pages);
+  for (let byte = 0; byte < stripeBitmap.length; byte++) {
+    const bits = stripeBitmap[byte] as number;
+    if (bits === 0) continue;
+    for (let bit = 0; bit < 8; bit++) {
+      const first = (byte * 8 + bit) * rows;
+      if (((bits >>> bit) & 1) === 0 || first >= blocks) continue;
+      const last = Math.floor((Math.min(first + rows, blocks) - 1) / INTEGRITY_ENTRIES);
+      for (let page = Math.floor(first / INTEGRITY_ENTRIES); page <= last; page++) covered.add(page);
+    }
+  }
+  return covered;
+}

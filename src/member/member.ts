@@ -1,0 +1,133 @@
+import { assert } from '../base/assert.js';
+import { KeelsonError } from '../base/errors.js';
+import type { Device, DeviceProvider } from '../device/device.js';
+import type { SlabRegion } from '../memory/slab-region.js';
+import { type CheckpointTarget, eraseCheckpoints, readNewestCheckpoint, writeCheckpoint } from './checkpoint-io.js';
+import type { Checkpoint, Member, MemberState, Superblock } from './member-api.js';
+import { readSuperblock, writeSuperblock } from './superblock-io.js';
+
+/** Smallest memory for the functions here: both superblock pairs, or a checkpoint header. More makes reading a large checkpoint faster. */
+export const MEMBER_REGION_BYTES = 65_536;
+
+/** What is at one configured path. device is null when it cannot be opened; superblock when it is none of ours or damaged; error says why. */
+export interface FoundMember {
+  readonly path: string;
+  readonly device: Device | null;
+  readonly superblock: Superblock | null;
+  /** Newest whole checkpoint on it; null with a superblock: both slots are unusable, checkpointError says why. */
+  readonly checkpoint: Checkpoint | null;
+  readonly checkpointError: KeelsonError | null;
+  readonly error: KeelsonError | null;
+}
+
+/**
+ * Opens a device and reads what makes it a member. Never rejects: what is wrong is in the result. The device stays open (and held) unless it could not be opened;
+ * whoever does not use it closes it.
+ */
+export async function openMember(provider: DeviceProvider, path: string, region: SlabRegion, readOnly = false): Promise<FoundMember> {
+  let device: Device;
+  try {
+    device = await provider.open(path, { readOnly });
+  } catch (error) {
+    return { path, device: null, superblock: null, checkpoint: null, checkpointError: null, error: KeelsonError.from(error, 'DEVICE_OPEN') };
+  }
+  let superblock: Superblock;
+  try {
+    superblock = await readSuperblock(device, region);
+    if (superblock.layout.totalBytes > device.sizeBytes) {
+      throw new KeelsonError('MEMBER_SHRUNK', `${path} is smaller than when it became a member`, {
+        found: `${device.sizeBytes} bytes`,
+        expected: `at least ${superblock.layout.totalBytes} bytes`,
+        action: 'give the device its size back, or replace the member',
+      });
+    }
+  } catch (error) {
+    return { path, device, superblock: null, checkpoint: null, checkpointError: null, error: KeelsonError.from(error) };
+  }
+  try {
+    const target = { device, layout: superblock.layout };
+    const checkpoint = await readNewestCheckpoint(target, superblock.shape.arrayUuid, region);
+    return { path, device, superblock, checkpoint, checkpointError: null, error: null };
+  } catch (error) {
+    return { path, device, superblock, checkpoint: null, checkpointError: KeelsonError.from(error), error: null };
+  }
+}
+
+/**
+ * Makes a device a member: checkpoint, both superblock slots at both ends (so that nothing older is left in any place), all durable when it resolves.
+ * Instant whatever the size: the zones are not initialised. The superblock given has a generation of 1 or more; the slot of the generation
+ * before it gets the same contents. Rejects with DEVICE_WRITE or DEVICE_SYNC.
+ */
+export async function writeNewMember(device: Device, superblock: Superblock, checkpoint: Checkpoint, region: SlabRegion): Promise<void> {
+  assert(superblock.generation >= 1, 'a new superblock has a generation of at least 1');
+  const target: CheckpointTarget = { device, layout: superblock.layout };
+  await eraseCheckpoints(target, region);
+  const [failed] = await writeCheckpoint([target], checkpoint, superblock.shape.arrayUuid, region);
+  if (failed) throw failed;
+  await writeSuperblock(device, { ...superblock, generation: superblock.generation - 1 }, region);
+  await writeSuperblock(device, superblock, region);
+}
+
+/** The running array's record of an open member. */
+export function makeMember(device: Device, superblock: Superblock, state: MemberState, rebuiltStripes: number): Member {
+  return {
+    index: superblock.index,
+    role: superblock.role,
+    device,
+    superblock,
+    state,
+    rebuiltStripes,
+    readErrors: 0,
+    writeErrors: 0,
+    checksumErrors: 0,
+  };
+}
+
+/**
+ * Raises the array's epoch on every member given: the checkpoint (which carries the new epoch and the member table) first, then the superblock, both durable.
+ * Members that lag behind are brought up before the others are touched, so that after a crash no two of them are ever more than one epoch apart:
+ * membership.ts takes a member that is one behind for an interrupted bump. No write may be accepted before this resolves without failures.
+ * results[i] is null, or what failed on members[i]; that member is to be left out and the epoch raised again.
+ */
+export async function raiseEpoch(members: readonly Member[], checkpoint: Checkpoint, region: SlabRegion): Promise<(KeelsonError | null)[]> {
+  const results: (KeelsonError | null)[] = members.map(() => null);
+  const epochs = [...new Set(members.map((member) => member.superblock.epoch))].sort((a, b) => a - b);
+  for (const epoch of epochs) {
+    assert(epoch <= checkpoint.epoch, 'epochs only rise');
+    const lagging = members.filter((member) => member.superblock.epoch === epoch);
+    const written = await writeCheckpoint(
+      lagging.map(({ device, superblock }) => ({ device, layout: superblock.layout })),
+      checkpoint,
+      (lagging[0] as Member).superblock.shape.arrayUuid,
+      region,
+    );
+    for (const [i, member] of lagging.entries()) {
+      const at = members.indexOf(member);
+      results[at] = written[i] ?? null;
+      if (results[at] !== null) continue;
+      const superblock = { ...member.superblock, epoch: checkpoint.epoch, generation: member.superblock.generation + 1 };
+      try {
+        await writeSuperblock(member.device, superblock, region);
+        member.superblock = superblock;
+      } catch (error) {
+        results[at] = KeelsonError.from(error);
+      }
+    }
+  }
+  return results;
+}
+
+/**
+ * Reads the superblock again and throws EPOCH_FENCED when it is no longer what this process wrote: another one has taken the member over.
+ * Rejects with the read error when it cannot be read.
+ */
+export async function verifyEpoch(member: Member, region: SlabRegion): Promise<void> {
+  const now = await readSuperblock(member.device, region);
+  const ours = member.superblock;
+  if (now.memberUuid === ours.memberUuid && now.epoch === ours.epoch && now.generation === ours.generation) return;
+  throw new KeelsonError('EPOCH_FENCED', `${member.device.path} was taken over by another process`, {
+    found: `member ${now.memberUuid}, epoch ${now.epoch}, generation ${now.generation}`,
+    expected: `member ${ours.memberUuid}, epoch ${ours.epoch}, generation ${ours.generation}`,
+    action: 'stop this process; nothing more is written by it',
+  });
+}

@@ -1,0 +1,171 @@
+import { KeelsonError } from '../base/errors.js';
+import type { ArrayShape, Checkpoint, MemberRecord } from './member-api.js';
+import type { FoundMember } from './member.js';
+
+/**
+ * What assembly does with a device:
+ * usable     it takes part; online, or rebuilding from record.rebuiltStripes on
+ * spare      a spare of this array
+ * stale      it was away while writes went on: only what it missed is copied, but nothing is read from it before
+ * replaced   its place in the member table is another device's now
+ * foreign    a member of another array, or of another shape
+ * duplicate  another device claims to be the same member
+ * unreadable no usable superblock, or it cannot be opened
+ */
+export type Verdict = 'usable' | 'spare' | 'stale' | 'replaced' | 'foreign' | 'duplicate' | 'unreadable';
+
+export interface MemberVerdict {
+  readonly found: FoundMember;
+  readonly verdict: Verdict;
+  /** Its row of the newest member table; null when it has none. */
+  readonly record: MemberRecord | null;
+  /** null when usable or spare; else why not. */
+  readonly problem: KeelsonError | null;
+}
+
+export interface Membership {
+  readonly shape: ArrayShape;
+  /** Highest epoch found; assembly raises it by one. */
+  readonly epoch: number;
+  /** The newest checkpoint: highest epoch, then highest generation. */
+  readonly checkpoint: Checkpoint;
+  /** One for each device given, in their order. */
+  readonly verdicts: readonly MemberVerdict[];
+  /** Rows of the member table of which no usable, spare or stale device was found, failed ones included. */
+  readonly missing: readonly MemberRecord[];
+}
+
+/**
+ * Decides which of the devices found make up the array. Pure. arrayUuid: the array wanted; left out, the one most devices belong to.
+ * Throws KeelsonError ARRAY_NOT_FOUND (no superblock of it anywhere), ARRAY_AMBIGUOUS (as many devices of one array as of another),
+ * ARRAY_NO_CHECKPOINT (members, but not one whole checkpoint).
+ *
+ * Epochs: a bump is written to every online member before any write is accepted under it. So a member one epoch behind that the newest table calls online or
+ * rebuilding only missed the end of an interrupted bump, and has missed no write. Any other member that is behind is stale.
+ */
+export function assessMembership(found: readonly FoundMember[], arrayUuid?: string): Membership {
+  const uuid = arrayUuid ?? commonestArray(found);
+  const ours = found.filter(({ superblock }) => superblock?.shape.arrayUuid === uuid);
+  if (ours.length === 0) {
+    throw new KeelsonError('ARRAY_NOT_FOUND', 'none of the devices is a member of the array', {
+      found: found.map((member) => `${member.path}: ${member.error?.message ?? `array ${member.superblock?.shape.arrayUuid}`}`).join('; '),
+      expected: arrayUuid === undefined ? 'Keelson members' : `members of array ${arrayUuid}`,
+      action: 'check the paths in the configuration, or create the array',
+      exit: 5,
+    });
+  }
+  const checkpoint = newestCheckpoint(ours);
+  const epoch = Math.max(...ours.map(ownEpoch));
+  const shape = majorityShape(ours);
+  const shapeText = JSON.stringify(shape);
+  const verdicts = found.map((member): MemberVerdict => {
+    const record = checkpoint.members.find(({ uuid: id }) => id === member.superblock?.memberUuid) ?? null;
+    const verdict = (kind: Verdict, problem: KeelsonError | null): MemberVerdict => ({ found: member, verdict: kind, record, problem });
+    const { superblock, path } = member;
+    if (superblock === null) return verdict('unreadable', member.error);
+    if (superblock.shape.arrayUuid !== uuid) {
+      return verdict('foreign', refusal('MEMBER_FOREIGN', `${path} belongs to another array`, superblock.shape.arrayUuid, uuid));
+    }
+    if (JSON.stringify(superblock.shape) !== shapeText) {
+      return verdict('foreign', refusal('MEMBER_SHAPE', `${path} has another idea of the array`, JSON.stringify(superblock.shape), shapeText));
+    }
+    const twin = ours.find((other) => other !== member && other.superblock?.memberUuid === superblock.memberUuid);
+    if (twin !== undefined) {
+      return verdict('duplicate', refusal('MEMBER_DUPLICATE', `${path} and ${twin.path} hold the same member`, superblock.memberUuid, 'one device a member'));
+    }
+    if (record === null || record.index !== superblock.index) {
+      return verdict('replaced', refusal('MEMBER_REPLACED', `${path} is no longer a member`, `member ${superblock.memberUuid}`, 'a member that the table lists'));
+    }
+    return epochVerdict(member, record, checkpoint, epoch, verdict);
+  });
+  const there = new Set(verdicts.filter(({ verdict }) => verdict === 'usable' || verdict === 'spare' || verdict === 'stale').map(({ record }) => record?.uuid));
+  return { shape, epoch, checkpoint, verdicts, missing: checkpoint.members.filter(({ uuid: id }) => !there.has(id)) };
+}
+
+function epochVerdict(
+  member: FoundMember,
+  record: MemberRecord,
+  checkpoint: Checkpoint,
+  epoch: number,
+  verdict: (kind: Verdict, problem: KeelsonError | null) => MemberVerdict,
+): MemberVerdict {
+  if (record.state === 'spare') return verdict('spare', null);
+  const own = ownEpoch(member);
+  const stale = (found: string, expected: string): MemberVerdict =>
+    verdict('stale', refusal('MEMBER_STALE', `${member.path} was away while the array went on`, found, expected, 'leave it in: what it missed is copied to it'));
+  if (record.state === 'failed' || record.state === 'missing') return stale(`state ${record.state} at epoch ${checkpoint.epoch}`, 'online');
+  if (own === epoch) return verdict('usable', null);
+  // Without the table of the newest epoch nobody knows who was left out of it.
+  if (checkpoint.epoch === epoch && own === epoch - 1) return verdict('usable', null);
+  return stale(`epoch ${own}`, `epoch ${epoch}`);
+}
+
+/** A bump writes the checkpoint first: either of the two may be ahead. */
+function ownEpoch({ superblock, checkpoint }: FoundMember): number {
+  return Math.max(superblock?.epoch ?? 0, checkpoint?.epoch ?? 0);
+}
+
+function refusal(code: string, message: string, found: string, expected: string, action?: string): KeelsonError {
+  return new KeelsonError(code, message, action === undefined ? { found, expected } : { found, expected, action });
+}
+
+function commonestArray(found: readonly FoundMember[]): string {
+  const counts = new Map<string, number>();
+  for (const { superblock } of found) {
+    if (superblock !== null) counts.set(superblock.shape.arrayUuid, (counts.get(superblock.shape.arrayUuid) ?? 0) + 1);
+  }
+  const ranked = [...counts].sort(([, a], [, b]) => b - a);
+  const [first, second] = ranked;
+  if (first !== undefined && second !== undefined && first[1] === second[1]) {
+    throw refusal(
+      'ARRAY_AMBIGUOUS',
+      'the devices belong to different arrays',
+      ranked.map(([uuid, count]) => `${count} of array ${uuid}`).join(', '),
+      'members of one array',
+      'take the other array out of the configuration',
+    );
+  }
+  return first?.[0] ?? '';
+}
+
+/**
+ * Highest epoch, then highest generation. Two different ones can tie: a bump that reached only devices which were then away at the next assembly, so that the others
+ * took the same numbers again. The one that more devices hold wins, then the one that calls fewer of them online: the others are stale rather than trusted.
+ */
+function newestCheckpoint(ours: readonly FoundMember[]): Checkpoint {
+  let newest: Checkpoint | null = null;
+  for (const { checkpoint } of ours) {
+    if (checkpoint === null) continue;
+    if (newest === null || compareCheckpoints(checkpoint, newest, ours) > 0) newest = checkpoint;
+  }
+  if (newest !== null) return newest;
+  throw new KeelsonError('ARRAY_NO_CHECKPOINT', 'not one of the members holds a whole checkpoint', {
+    found: ours.map(({ path, checkpointError }) => `${path}: ${checkpointError?.describe() ?? 'none'}`).join('; '),
+    action: 'look at the members with keelson inspect; restore from the backup',
+    exit: 5,
+  });
+}
+
+function compareCheckpoints(a: Checkpoint, b: Checkpoint, ours: readonly FoundMember[]): number {
+  if (a.epoch !== b.epoch) return a.epoch - b.epoch;
+  if (a.generation !== b.generation) return a.generation - b.generation;
+  const table = (checkpoint: Checkpoint): string => JSON.stringify(checkpoint.members);
+  const holders = (checkpoint: Checkpoint): number =>
+    ours.filter(({ checkpoint: other }) => other?.epoch === checkpoint.epoch && other.generation === checkpoint.generation && table(other) === table(checkpoint)).length;
+  const online = (checkpoint: Checkpoint): number => checkpoint.members.filter(({ state }) => state === 'online').length;
+  return holders(a) - holders(b) || online(b) - online(a);
+}
+
+function majorityShape(ours: readonly FoundMember[]): ArrayShape {
+  const shapes = new Map<string, { shape: ArrayShape; count: number }>();
+  for (const { superblock } of ours) {
+    if (superblock === null) continue;
+    const text = JSON.stringify(superblock.shape);
+    const entry = shapes.get(text) ?? { shape: superblock.shape, count: 0 };
+    entry.count += 1;
+    shapes.set(text, entry);
+  }
+  const [best] = [...shapes.values()].sort((a, b) => b.count - a.count);
+  if (best === undefined) throw new KeelsonError('ARRAY_NOT_FOUND', 'no superblock');
+  return best.shape;
+}

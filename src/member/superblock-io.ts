@@ -1,0 +1,95 @@
+import { assert } from '../base/assert.js';
+import { KeelsonError } from '../base/errors.js';
+import { type Bytes, roundDown } from '../base/units.js';
+import type { Device } from '../device/device.js';
+import { readDevice, syncDevice, writeDevice } from '../device/promise-io.js';
+import { regionView, type SlabRegion } from '../memory/slab-region.js';
+import { SUPERBLOCK_BYTES, SUPERBLOCK_SLOTS, superblockOffsets } from './layout.js';
+import type { Superblock } from './member-api.js';
+import { decodeSuperblock, encodeSuperblock } from './superblock.js';
+
+const PAIR_BYTES = SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES;
+/** Two pairs, front and end. */
+export const SUPERBLOCK_REGION_BYTES = 2 * PAIR_BYTES;
+
+/** What was found in one of the four places where a superblock may be. */
+export interface SuperblockCopy {
+  readonly offset: Bytes;
+  readonly superblock: Superblock | null;
+  readonly error: KeelsonError | null;
+}
+
+/** Reads all four places; a read error fills its two places with that error. Needs SUPERBLOCK_REGION_BYTES of memory. */
+export async function readSuperblockCopies(device: Device, region: SlabRegion): Promise<SuperblockCopy[]> {
+  assert(region.bytes >= SUPERBLOCK_REGION_BYTES, 'memory for both superblock pairs');
+  const copies: SuperblockCopy[] = [];
+  if (device.sizeBytes < SUPERBLOCK_REGION_BYTES) return copies;
+  const ends: readonly Bytes[] = [0, superblockOffsets(device.sizeBytes, 0)[1]];
+  const failures = await Promise.all(
+    ends.map((offset, end) =>
+      readDevice(device, region.offset + end * PAIR_BYTES, offset, PAIR_BYTES).then(
+        () => null,
+        (error: unknown) => KeelsonError.from(error),
+      ),
+    ),
+  );
+  ends.forEach((start, end) => {
+    for (let slot = 0; slot < SUPERBLOCK_SLOTS; slot++) {
+      const offset = start + slot * SUPERBLOCK_BYTES;
+      const failure = failures[end] ?? null;
+      if (failure !== null) copies.push({ offset, superblock: null, error: failure });
+      else copies.push({ offset, ...decodeCopy(regionView(region, end * PAIR_BYTES + slot * SUPERBLOCK_BYTES, SUPERBLOCK_BYTES)) });
+    }
+  });
+  return copies;
+}
+
+function decodeCopy(bytes: Uint8Array): Omit<SuperblockCopy, 'offset'> {
+  try {
+    return { superblock: decodeSuperblock(bytes), error: null };
+  } catch (error) {
+    return { superblock: null, error: KeelsonError.from(error) };
+  }
+}
+
+/**
+ * The newest valid superblock of a device. Throws SUPERBLOCK_ABSENT (none of the four places holds one), SUPERBLOCK_CORRUPT (only damaged ones),
+ * SUPERBLOCK_VERSION / SUPERBLOCK_FEATURES (any copy was written by newer software: an older copy beside it must not be used),
+ * SUPERBLOCK_MIXED (copies of different members), or the device's read error.
+ */
+export async function readSuperblock(device: Device, region: SlabRegion): Promise<Superblock> {
+  return newestSuperblock(device.path, await readSuperblockCopies(device, region));
+}
+
+export function newestSuperblock(path: string, copies: readonly SuperblockCopy[]): Superblock {
+  let newest: Superblock | null = null;
+  let refusal: KeelsonError | null = null;
+  for (const { superblock, error } of copies) {
+    if (error !== null && (error.code === 'SUPERBLOCK_VERSION' || error.code === 'SUPERBLOCK_FEATURES')) throw error;
+    if (error !== null && (refusal === null || refusal.code === 'SUPERBLOCK_ABSENT')) refusal = error;
+    if (superblock === null) continue;
+    if (newest !== null && newest.memberUuid !== superblock.memberUuid) {
+      throw new KeelsonError('SUPERBLOCK_MIXED', `${path} holds superblocks of different members`, {
+        found: `members ${newest.memberUuid} and ${superblock.memberUuid}`,
+        expected: 'copies of one superblock',
+        action: 'look at it with keelson inspect; an interrupted create is repeated with --force',
+      });
+    }
+    if (newest === null || superblock.generation > newest.generation) newest = superblock;
+  }
+  if (newest !== null) return newest;
+  if (refusal !== null) throw refusal;
+  throw new KeelsonError('SUPERBLOCK_ABSENT', `${path} is too small to hold a superblock`);
+}
+
+/**
+ * Writes the superblock into the slot of its generation (generation % 2) at both ends and syncs: the other slot, which holds the one before, stays whole
+ * whatever happens. Resolves when it is durable; rejects with DEVICE_WRITE or DEVICE_SYNC. Needs SUPERBLOCK_BYTES of memory.
+ */
+export async function writeSuperblock(device: Device, superblock: Superblock, region: SlabRegion): Promise<void> {
+  assert(superblock.layout.totalBytes <= roundDown(device.sizeBytes, SUPERBLOCK_BYTES), 'a superblock for a device of this size');
+  regionView(region, 0, SUPERBLOCK_BYTES).set(encodeSuperblock(superblock));
+  const offsets = superblockOffsets(superblock.layout.totalBytes, superblock.generation % SUPERBLOCK_SLOTS);
+  await Promise.all(offsets.map((offset) => writeDevice(device, region.offset, offset, SUPERBLOCK_BYTES)));
+  await syncDevice(device);
+}

@@ -1,0 +1,4 @@
+import { createDeviceProvider } from '../../src/device/provider.js';
+import { deviceConformance } from './conformance.js';
+
+deviceConformance('fs', (slab) => createDeviceProvider(slab, 'fs'));

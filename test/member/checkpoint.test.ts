@@ -1,0 +1,144 @@
+import test from 'ava';
+import { KeelsonError } from '../../src/base/errors.js';
+import { seededRandom } from '../../src/base/random.js';
+import { MIB } from '../../src/base/units.js';
+import { readDevice, writeDevice } from '../../src/device/promise-io.js';
+import { decodeCheckpoint, encodeCheckpoint } from '../../src/member/checkpoint.js';
+import { readNewestCheckpoint, writeCheckpoint } from '../../src/member/checkpoint-io.js';
+import { loadAddon } from '../../src/native/load.js';
+import { regionView, slabRegion } from '../../src/memory/slab-region.js';
+import type { Checkpoint, MemberRecord } from '../../src/member/member-api.js';
+import { computeLayout } from '../../src/member/layout.js';
+import { newUuid } from '../../src/member/uuid.js';
+import { checkpointOf, memberBench, SHAPE, superblockOf, tableOf } from './array-fixture.js';
+
+function randomCheckpoint(seed: number, bitmapBytes: number, change: Partial<Checkpoint> = {}): Checkpoint {
+  const stripeBitmap = new Uint8Array(bitmapBytes);
+  seededRandom(seed).fill(stripeBitmap);
+  return checkpointOf({ stripeBitmap, ...change });
+}
+
+test('a checkpoint comes back field for field, whatever the size of its bitmap', (t) => {
+  for (const bitmapBytes of [0, 1, 25, 4096, 4097, 100_000]) {
+    const members = tableOf([
+      { index: 1, state: 'failed' },
+      { index: 4, state: 'rebuilding', rebuiltStripes: 2 ** 35 },
+      { index: 7, state: 'missing' },
+    ]);
+    const checkpoint = randomCheckpoint(3, bitmapBytes, { members, cleanShutdown: bitmapBytes % 2 === 0, protection: 'seeding' });
+    const bytes = encodeCheckpoint(checkpoint, SHAPE.arrayUuid);
+    t.is(bytes.length % 4096, 0);
+    t.deepEqual(decodeCheckpoint(bytes, SHAPE.arrayUuid), checkpoint);
+  }
+});
+
+test('a member table of 64 rows, the most there can be, comes back', (t) => {
+  const random = seededRandom(5);
+  const members: MemberRecord[] = Array.from({ length: 64 }, (_, index) => ({ index, uuid: newUuid(random), role: 'both', state: 'spare', rebuiltStripes: index }));
+  const checkpoint = checkpointOf({ members });
+  t.deepEqual(decodeCheckpoint(encodeCheckpoint(checkpoint, SHAPE.arrayUuid), SHAPE.arrayUuid), checkpoint);
+});
+
+test('every single flipped bit of a checkpoint is refused', (t) => {
+  const bytes = encodeCheckpoint(randomCheckpoint(4, 25), SHAPE.arrayUuid);
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    bytes[bit >>> 3] = (bytes[bit >>> 3] as number) ^ (1 << (bit & 7));
+    const code = codeOf(bytes);
+    if (code !== 'CHECKPOINT_CORRUPT' && code !== 'CHECKPOINT_ABSENT') t.fail(`bit ${bit}: ${code}`);
+    bytes[bit >>> 3] = (bytes[bit >>> 3] as number) ^ (1 << (bit & 7));
+  }
+  t.is(codeOf(bytes), 'decoded');
+});
+
+test('a checkpoint of another array, version or with an unknown feature is refused by name', (t) => {
+  const bytes = encodeCheckpoint(checkpointOf(), SHAPE.arrayUuid);
+  t.is(t.throws(() => decodeCheckpoint(bytes, newUuid(seededRandom(99))), { instanceOf: KeelsonError })?.code, 'CHECKPOINT_FOREIGN');
+  const view = new DataView(bytes.buffer);
+  view.setUint32(8, 7, true);
+  t.is(codeOf(checksum(bytes)), 'CHECKPOINT_VERSION');
+  view.setUint32(8, 1, true);
+  view.setUint32(12, 2, true);
+  t.is(codeOf(checksum(bytes)), 'CHECKPOINT_FEATURES');
+});
+
+test('random bytes with right checksums never do more than refuse', (t) => {
+  const seed = 77_001;
+  t.log(`seed ${seed}`);
+  const random = seededRandom(seed);
+  const good = encodeCheckpoint(randomCheckpoint(4, 25), SHAPE.arrayUuid);
+  for (let round = 0; round < 2000; round++) {
+    const bytes = good.slice();
+    if (round % 3 === 0) random.fill(bytes.subarray(24, 24 + random.below(8000)));
+    for (let i = 0; i < 4; i++) bytes[24 + random.below(i % 2 === 0 ? 100 : 5000)] = random.below(256);
+    checksum(bytes);
+    const code = codeOf(bytes);
+    if (!['decoded', 'CHECKPOINT_INVALID', 'CHECKPOINT_FOREIGN'].includes(code)) t.fail(`round ${round}: ${code}`);
+  }
+  t.pass();
+});
+
+test('a checkpoint goes to every member, into the other slot each time, and the newest is read, also through little memory', async (t) => {
+  const bench = memberBench(t);
+  const small = slabRegion(bench.slab, 0, 8192);
+  const stripes = 8 * 300_000;
+  const layout = computeLayout({ role: 'journal', chunkBytes: 4096, stripes, journalBytes: 0 });
+  const targets = [];
+  for (const name of ['a', 'b', 'c']) targets.push({ device: await bench.device(name, layout.totalBytes), layout });
+  for (let generation = 1; generation <= 3; generation++) {
+    const checkpoint = randomCheckpoint(generation, stripes / 8, { generation });
+    t.deepEqual(await writeCheckpoint(targets, checkpoint, SHAPE.arrayUuid, generation === 2 ? small : bench.region), [null, null, null]);
+    for (const target of targets) t.deepEqual(await readNewestCheckpoint(target, SHAPE.arrayUuid, generation === 1 ? small : bench.region), checkpoint);
+  }
+});
+
+test('a torn checkpoint, in its header or in its body, falls back to the one before; two torn ones are refused', async (t) => {
+  const { device, region } = memberBench(t);
+  const { layout } = superblockOf(0);
+  const target = { device: await device('member', layout.totalBytes), layout };
+  for (const tornAt of [0, 512, 4096 + 512, 8192]) {
+    for (const generation of [4, 5]) await writeCheckpoint([target], randomCheckpoint(generation, 25, { generation }), SHAPE.arrayUuid, region);
+    const spoil = async (slot: 0 | 1): Promise<void> => {
+      await readDevice(target.device, region.offset, layout.checkpointOffset[slot], 12_288);
+      const bytes = regionView(region, tornAt, 512);
+      for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] as number) ^ 0xff;
+      await writeDevice(target.device, region.offset, layout.checkpointOffset[slot], 12_288);
+    };
+    await spoil(1);
+    t.is((await readNewestCheckpoint(target, SHAPE.arrayUuid, region)).generation, 4, `torn at ${tornAt}`);
+    await spoil(0);
+    await t.throwsAsync(readNewestCheckpoint(target, SHAPE.arrayUuid, region), { instanceOf: KeelsonError });
+  }
+});
+
+test('a member that cannot be written is told apart from those that can', async (t) => {
+  const { device, region, provider, folder } = memberBench(t);
+  const { layout } = superblockOf(0);
+  const good = { device: await device('good', layout.totalBytes), layout };
+  await (await device('bad', layout.totalBytes)).close();
+  const bad = { device: await provider.open(`${folder}/bad`, { readOnly: true }), layout };
+  const results = await writeCheckpoint([bad, good], checkpointOf(), SHAPE.arrayUuid, region);
+  t.is(results[0]?.code, 'DEVICE_WRITE');
+  t.is(results[1], null);
+  t.is((await readNewestCheckpoint(good, SHAPE.arrayUuid, region)).generation, 1);
+});
+
+test('a large checkpoint is a few transfers of the memory given', (t) => {
+  t.true(encodeCheckpoint(checkpointOf({ stripeBitmap: new Uint8Array(MIB) }), SHAPE.arrayUuid).length < MIB + 65_536);
+});
+
+function checksum(bytes: Uint8Array): Uint8Array {
+  const { crc32c } = loadAddon();
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  view.setUint32(4088, crc32c(bytes, 0, 4088, 0), true);
+  view.setUint32(4092, crc32c(bytes, 4096, bytes.length - 4096, crc32c(bytes, 0, 4092, 0)), true);
+  return bytes;
+}
+
+function codeOf(bytes: Uint8Array): string {
+  try {
+    decodeCheckpoint(bytes, SHAPE.arrayUuid);
+    return 'decoded';
+  } catch (error) {
+    return error instanceof KeelsonError ? error.code : String(error);
+  }
+}

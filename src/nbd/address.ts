@@ -2,7 +2,9 @@ import { isAbsolute, resolve } from 'node:path';
 import { EXIT, KeelsonError } from '../base/errors.js';
 
 /** Where a server listens. */
-export type NbdAddress = { readonly kind: 'unix'; readonly path: string } | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+export type NbdAddress =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /** sun_path of Linux without its closing zero. */
 const UNIX_PATH_BYTES_MAX = 107;

@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import type { Timer } from '../base/clock.js';
 import { type ExportDescription, Negotiation, greeting } from './negotiation.js';
 import { type ReplyBatchPool, ReplyQueue } from './reply-queue.js';
-import { type ServerShare, Transmission, type TransmissionHost } from './transmission.js';
+import type { ServerShare } from './server-share.js';
+import { Transmission, type TransmissionHost } from './transmission.js';
 
 /** What a connection tells its server. */
 export interface ConnectionHost {

@@ -38,7 +38,9 @@ export async function removeStaleSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) {
-    throw new KeelsonError('NBD_ADDRESS_IN_USE', `${path} exists and is not a socket`, { action: 'choose another path, or move the file away' });
+    throw new KeelsonError('NBD_ADDRESS_IN_USE', `${path} exists and is not a socket`, {
+      action: 'choose another path, or move the file away',
+    });
   }
   if (await answers(path)) {
     throw new KeelsonError('NBD_ADDRESS_IN_USE', `another server answers on ${path}`, { action: 'stop it, or choose another path' });

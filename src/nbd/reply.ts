@@ -77,7 +77,13 @@ function stateOf(extent: StatusExtent, allocation: boolean): number {
  * One BLOCK_STATUS chunk for each selected context; neighbours of equal state are one extent, of which at most `limit` are sent.
  * Every chunk covers a prefix of the request, which the protocol allows to be shorter than the request.
  */
-export function replyBlockStatus(queue: ReplyQueue, request: Request, contexts: readonly MetaContext[], extents: readonly StatusExtent[], limit: number): void {
+export function replyBlockStatus(
+  queue: ReplyQueue,
+  request: Request,
+  contexts: readonly MetaContext[],
+  extents: readonly StatusExtent[],
+  limit: number,
+): void {
   for (const [index, context] of contexts.entries()) {
     const merged = mergeStates(extents, context.name === CONTEXT_ALLOCATION, limit);
     const length = 4 + merged.length * 4;

@@ -27,10 +27,6 @@ export class Request {
     this.length = view.getUint32(at + 24);
     return true;
   }
-
-  get fua(): boolean {
-    return (this.flags & CMD_FLAG.FUA) !== 0;
-  }
 }
 
 /** What a request is judged by: the export and what was negotiated. */

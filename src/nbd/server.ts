@@ -11,8 +11,8 @@ import { type Listener, listen } from './listener.js';
 import type { ExportDescription } from './negotiation.js';
 import { STRING_BYTES_MAX } from './protocol.js';
 import { ReplyBatchPool } from './reply-queue.js';
+import type { ServerShare } from './server-share.js';
 import { Staging } from './staging.js';
-import type { ServerShare } from './transmission.js';
 
 /** How often stalled peers are looked for. */
 const SWEEP_MS = 1000;
@@ -57,7 +57,10 @@ export class NbdServer {
     const { volume } = options;
     const description = options.description ?? `keelson volume ${volume.name}`;
     if (Buffer.byteLength(volume.name) > STRING_BYTES_MAX || Buffer.byteLength(description) > STRING_BYTES_MAX) {
-      throw new KeelsonError('NBD_NAME', 'the export name or description is too long', { expected: `at most ${STRING_BYTES_MAX} bytes`, exit: EXIT.usage });
+      throw new KeelsonError('NBD_NAME', 'the export name or description is too long', {
+        expected: `at most ${STRING_BYTES_MAX} bytes`,
+        exit: EXIT.usage,
+      });
     }
     this.#volumeName = volume.name;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -98,7 +101,8 @@ export class NbdServer {
    */
   static async start(options: NbdServerOptions): Promise<NbdServer> {
     const addresses = options.addresses.map(parseAddress);
-    if (addresses.length === 0) throw new KeelsonError('NBD_ADDRESS', 'no address to listen on', { expected: 'at least one', exit: EXIT.usage });
+    if (addresses.length === 0)
+      throw new KeelsonError('NBD_ADDRESS', 'no address to listen on', { expected: 'at least one', exit: EXIT.usage });
     const server = new NbdServer(options);
     try {
       for (const address of addresses) {
@@ -146,9 +150,12 @@ export class NbdServer {
 
   async #shutDown(): Promise<void> {
     this.#sweepTimer?.cancel();
-    const gone = this.#connections.size === 0 ? Promise.resolve() : new Promise<void>((resolve) => {
-      this.#onAllGone = resolve;
-    });
+    const gone =
+      this.#connections.size === 0
+        ? Promise.resolve()
+        : new Promise<void>((resolve) => {
+            this.#onAllGone = resolve;
+          });
     const closed = this.#listeners.map((listener) => listener.close());
     for (const connection of [...this.#connections]) connection.shutDown();
     const deadline = this.#clock.after(this.#limits.shutdownTimeout_ms, () => {

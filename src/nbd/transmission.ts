@@ -1,28 +1,15 @@
 import { AssertionFailure, assert } from '../base/assert.js';
-import type { Clock } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
-import type { BlockVolume, Done, ReadDone, ReadPayload } from '../engine/block-volume.js';
-import type { NbdCounters } from './gauges.js';
-import type { NbdLimits } from './limits.js';
+import type { ReadPayload } from '../engine/block-volume.js';
 import type { Session } from './negotiation.js';
+import { PayloadAssembly } from './payload-assembly.js';
 import { CMD, CMD_FLAG, ERRNO, REQUEST_BYTES, dataView } from './protocol.js';
 import type { ReplyQueue } from './reply-queue.js';
 import { replyBlockStatus, replyDone, replyError, replyReadHeader } from './reply.js';
-import { Request, type RequestRules, errnoOf, refusal } from './request.js';
-import type { BudgetWaiter, Staging } from './staging.js';
-
-/** What all connections of a server share. */
-export interface ServerShare {
-  readonly volume: BlockVolume;
-  readonly limits: NbdLimits;
-  readonly clock: Clock;
-  readonly staging: Staging;
-  readonly counters: NbdCounters;
-  /** Durability "sync": every change as if its FUA flag were set. */
-  readonly everyWriteFua: boolean;
-  /** Something threw that must not: an engine or front end bug, never a peer's doing. */
-  onBug(error: unknown): void;
-}
+import { type RequestRules, errnoOf, refusal } from './request.js';
+import type { ServerShare } from './server-share.js';
+import type { BudgetWaiter } from './staging.js';
+import { ActiveRequest, type CompletionOwner, callVolume } from './volume-call.js';
 
 /** The connection around a transmission. */
 export interface TransmissionHost {
@@ -32,18 +19,6 @@ export interface TransmissionHost {
   fault(reason: string): void;
   /** The last request is answered and no other will be: send what is queued and close. */
   finished(): void;
-}
-
-/** A pooled request with its two completions bound once, so that a request in flight costs no closure. */
-class ActiveRequest extends Request {
-  readonly onDone: Done;
-  readonly onRead: ReadDone;
-
-  constructor(owner: Transmission) {
-    super();
-    this.onDone = (error) => owner.complete(this, error, null);
-    this.onRead = (error, payload) => owner.complete(this, error, payload);
-  }
 }
 
 // Where the parser stands in the stream. Plain numbers: it is compared several times for each request.
@@ -57,7 +32,7 @@ const PHASE_ENDED = 4;
  * The transmission phase of one connection: bytes in, volume calls, replies out. Parsing stops, and with it the reading of the socket, at each of
  * the limits, and goes on in the turn after a completion. Completions only queue: replies and parsing run once at the end of a turn.
  */
-export class Transmission implements BudgetWaiter {
+export class Transmission implements BudgetWaiter, CompletionOwner {
   readonly #share: ServerShare;
   readonly #session: Session;
   readonly #host: TransmissionHost;
@@ -66,15 +41,13 @@ export class Transmission implements BudgetWaiter {
   readonly #idle: ActiveRequest[] = [];
   readonly #header = Buffer.alloc(REQUEST_BYTES);
   readonly #headerView = dataView(this.#header);
+  readonly #payload: PayloadAssembly;
   readonly #held: Buffer[] = [];
   readonly #runTurn = (): void => this.#turn();
   #heldAt = 0;
   #phase = PHASE_HEADER;
   #current: ActiveRequest;
   #headerFill = 0;
-  #payloadFill = 0;
-  /** When the current payload began to wait for more input; negative while none does. */
-  #payloadSince_ms = -1;
   #skip = 0;
   #inFlight = 0;
   #bytesInFlight = 0;
@@ -96,6 +69,7 @@ export class Transmission implements BudgetWaiter {
       structured: session.structured,
       contextCount: session.contexts.length,
     };
+    this.#payload = new PayloadAssembly(share.staging, share.clock);
     this.#current = new ActiveRequest(this);
   }
 
@@ -106,7 +80,7 @@ export class Transmission implements BudgetWaiter {
 
   /** Milliseconds on the clock since when a begun payload has waited, or -1. */
   get payloadSince_ms(): number {
-    return this.#payloadSince_ms;
+    return this.#payload.since_ms;
   }
 
   /** Takes a chunk for good: views of it may go to the volume. */
@@ -127,9 +101,9 @@ export class Transmission implements BudgetWaiter {
     this.#shuttingDown = true;
     if (this.#phase === PHASE_PAYLOAD) {
       const request = this.#current;
-      const rest = request.length - this.#payloadFill;
+      const rest = request.length - this.#payload.filled;
       this.#settle(request);
-      this.#endPayload();
+      this.#payload.reset();
       this.#refuse(request, ERRNO.ESHUTDOWN, 'the server is shutting down', rest);
     }
     this.#schedule();
@@ -139,7 +113,7 @@ export class Transmission implements BudgetWaiter {
   close(): void {
     if (this.#closed) return;
     if (this.#phase === PHASE_PAYLOAD) this.#settle(this.#current);
-    this.#endPayload();
+    this.#payload.reset();
     this.#closed = true;
     this.#phase = PHASE_ENDED;
     this.#held.length = 0;
@@ -257,9 +231,12 @@ export class Transmission implements BudgetWaiter {
           }
           break;
         case PHASE_PAYLOAD: {
-          const taken = this.#takePayload(chunk, at);
-          at += taken;
-          if (this.#phase === PHASE_PAYLOAD) return at;
+          at += this.#payload.take(this.#current, chunk, at);
+          const payload = this.#payload.complete;
+          if (payload === null) return at;
+          this.#payload.complete = null;
+          this.#phase = PHASE_HEADER;
+          this.#execute(this.#current, payload);
           break;
         }
         case PHASE_SKIP: {
@@ -335,65 +312,12 @@ export class Transmission implements BudgetWaiter {
     return true;
   }
 
-  /** A payload whole within the chunk is passed on as a view of it; otherwise it is assembled. Returns the bytes consumed. */
-  #takePayload(chunk: Buffer, at: number): number {
-    const request = this.#current;
-    const left = chunk.length - at;
-    if (this.#payloadFill === 0 && left >= request.length) {
-      this.#endPayload();
-      this.#execute(request, chunk.subarray(at, at + request.length));
-      return request.length;
-    }
-    if (this.#payloadSince_ms < 0) this.#payloadSince_ms = this.#share.clock.now();
-    if (left === 0) return 0;
-    request.staging ??= this.#share.staging.take(request.length);
-    const taken = Math.min(left, request.length - this.#payloadFill);
-    request.staging.bytes.set(taken === chunk.length ? chunk : chunk.subarray(at, at + taken), this.#payloadFill);
-    this.#payloadFill += taken;
-    if (this.#payloadFill === request.length) {
-      const payload = request.staging.bytes.subarray(0, request.length);
-      this.#endPayload();
-      this.#execute(request, payload);
-    }
-    return taken;
-  }
-
-  #endPayload(): void {
-    this.#payloadFill = 0;
-    this.#payloadSince_ms = -1;
-    if (this.#phase === PHASE_PAYLOAD) this.#phase = PHASE_HEADER;
-  }
-
   #execute(request: ActiveRequest, payload: Uint8Array | null): void {
-    const { volume, everyWriteFua } = this.#share;
-    const fua = everyWriteFua || request.fua;
+    const { volume, everyWriteFua, counters } = this.#share;
+    if (request.type === CMD.FLUSH) counters.flushesTotal++;
     try {
-      switch (request.type) {
-        case CMD.READ:
-          volume.read(request.offset, request.length, request.onRead);
-          break;
-        case CMD.WRITE:
-          assert(payload !== null && payload.length === request.length, 'a write has its whole payload');
-          volume.write(request.offset, payload, fua, request.onDone);
-          break;
-        case CMD.FLUSH:
-          this.#share.counters.flushesTotal++;
-          volume.flush(request.onDone);
-          break;
-        case CMD.TRIM:
-          volume.trim(request.offset, request.length, fua, request.onDone);
-          break;
-        case CMD.CACHE:
-          // Advice only: the ring's newest blocks are in memory already, and reading ahead would compete with real reads.
-          request.onDone(null);
-          break;
-        case CMD.WRITE_ZEROES:
-          // One ring entry whatever the length, so it is fast by nature and FAST_ZERO never has to be refused.
-          volume.writeZeroes(request.offset, request.length, (request.flags & CMD_FLAG.NO_HOLE) !== 0, fua, request.onDone);
-          break;
-        default:
-          this.#blockStatus(request);
-      }
+      if (request.type === CMD.BLOCK_STATUS) this.#blockStatus(request);
+      else callVolume(volume, request, payload, everyWriteFua);
     } catch (error) {
       if (!(error instanceof KeelsonError) || error instanceof AssertionFailure) this.#share.onBug(error);
       if (request.inFlight) this.complete(request, KeelsonError.from(error), null);
@@ -411,7 +335,7 @@ export class Transmission implements BudgetWaiter {
     this.#schedule();
   }
 
-  /** The volume is done with the request. Only ever called through the request's own bound callbacks, and by execute. */
+  /** The volume is done with the request. Called through the request's own bound callbacks, and by #execute. */
   complete(request: ActiveRequest, error: KeelsonError | null, payload: ReadPayload | null): void {
     assert(request.inFlight, 'a request completes once');
     this.#settle(request);

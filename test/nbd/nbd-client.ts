@@ -1,6 +1,20 @@
 import { type Socket, connect } from 'node:net';
-import { CHUNK, CMD, CMD_FLAG, IHAVEOPT, INFO, NBDMAGIC, OPT, REP, REQUEST_MAGIC, SIMPLE_REPLY_MAGIC, STRUCTURED_REPLY_MAGIC, getU64 } from '../../src/nbd/protocol.js';
+import {
+  CHUNK,
+  CMD,
+  CMD_FLAG,
+  IHAVEOPT,
+  INFO,
+  NBDMAGIC,
+  OPT,
+  OPTION_REPLY_MAGIC,
+  REP,
+  SIMPLE_REPLY_MAGIC,
+  STRUCTURED_REPLY_MAGIC,
+  getU64,
+} from '../../src/nbd/protocol.js';
 import { ByteReader } from './byte-reader.js';
+import { COOKIE_HIGH, type RequestFields, contextData, infoData, optionBytes, requestHeader } from './client-encoding.js';
 
 /** An error reply of the server. */
 export class NbdError extends Error {
@@ -15,15 +29,6 @@ export class NbdError extends Error {
 export interface OptionReply {
   readonly type: number;
   readonly data: Buffer;
-}
-
-export interface RequestFields {
-  readonly type: number;
-  readonly flags?: number;
-  readonly offset?: number | bigint;
-  readonly length?: number;
-  readonly payload?: Uint8Array;
-  readonly magic?: number;
 }
 
 export interface Chunk {
@@ -61,46 +66,6 @@ function openSocket(address: string): Socket {
   const tcp = /^(?:tcp:|nbd:\/\/)\[?([^\]/]*?)\]?:(\d+)(?:\/.*)?$/.exec(address);
   if (tcp === null) throw new Error(`not an address: ${address}`);
   return connect({ host: tcp[1] ?? '', port: Number(tcp[2]), allowHalfOpen: true, noDelay: true });
-}
-
-/** The option data of INFO and GO. */
-export function infoData(name: string, wanted: readonly number[]): Buffer {
-  const bytes = Buffer.from(name, 'utf8');
-  const data = Buffer.alloc(4 + bytes.length + 2 + wanted.length * 2);
-  data.writeUInt32BE(bytes.length, 0);
-  bytes.copy(data, 4);
-  data.writeUInt16BE(wanted.length, 4 + bytes.length);
-  for (const [index, kind] of wanted.entries()) data.writeUInt16BE(kind, 6 + bytes.length + index * 2);
-  return data;
-}
-
-/** The option data of LIST_META_CONTEXT and SET_META_CONTEXT. */
-export function contextData(name: string, queries: readonly string[]): Buffer {
-  const parts: Buffer[] = [];
-  const text = (value: string): void => {
-    const head = Buffer.alloc(4);
-    head.writeUInt32BE(Buffer.byteLength(value), 0);
-    parts.push(head, Buffer.from(value, 'utf8'));
-  };
-  text(name);
-  const count = Buffer.alloc(4);
-  count.writeUInt32BE(queries.length, 0);
-  parts.push(count);
-  for (const query of queries) text(query);
-  return Buffer.concat(parts);
-}
-
-/** The 28 bytes of a request; the cookie is chosen by the caller. */
-export function requestHeader(fields: RequestFields, cookie: number): Buffer {
-  const header = Buffer.alloc(28);
-  header.writeUInt32BE(fields.magic ?? REQUEST_MAGIC, 0);
-  header.writeUInt16BE(fields.flags ?? 0, 4);
-  header.writeUInt16BE(fields.type, 6);
-  header.writeUInt32BE(0xc0de, 8);
-  header.writeUInt32BE(cookie, 12);
-  header.writeBigUInt64BE(BigInt(fields.offset ?? 0), 16);
-  header.writeUInt32BE(fields.length ?? fields.payload?.length ?? 0, 24);
-  return header;
 }
 
 /**
@@ -143,7 +108,10 @@ export class NbdClient {
   }
 
   /** Connects, and negotiates up to the transmission phase. */
-  static async open(address: string, options: { name?: string; structured?: boolean; contexts?: readonly string[] } = {}): Promise<NbdClient> {
+  static async open(
+    address: string,
+    options: { name?: string; structured?: boolean; contexts?: readonly string[] } = {},
+  ): Promise<NbdClient> {
     const client = await NbdClient.connect(address);
     await client.greet();
     if (options.structured ?? true) await client.negotiateStructured();
@@ -168,18 +136,9 @@ export class NbdClient {
     this.socket.write(bytes);
   }
 
-  optionBytes(option: number, data: Uint8Array = NOTHING, claimedLength = data.length): Buffer {
-    const head = Buffer.alloc(16);
-    head.writeUInt32BE(IHAVEOPT.high, 0);
-    head.writeUInt32BE(IHAVEOPT.low, 4);
-    head.writeUInt32BE(option, 8);
-    head.writeUInt32BE(claimedLength, 12);
-    return Buffer.concat([head, data]);
-  }
-
   /** Sends an option and reads its replies up to the final one (ACK or an error). */
   async option(option: number, data: Uint8Array = NOTHING): Promise<OptionReply[]> {
-    this.send(this.optionBytes(option, data));
+    this.send(optionBytes(option, data));
     return await this.optionReplies(option);
   }
 
@@ -187,7 +146,8 @@ export class NbdClient {
     const replies: OptionReply[] = [];
     for (;;) {
       const head = await this.#reader.read(20);
-      if (head.readUInt32BE(0) !== 0x0003e889 || head.readUInt32BE(4) !== 0x045565a9) throw new Error('not an option reply');
+      if (head.readUInt32BE(0) !== OPTION_REPLY_MAGIC.high || head.readUInt32BE(4) !== OPTION_REPLY_MAGIC.low)
+        throw new Error('not an option reply');
       if (head.readUInt32BE(8) !== option) throw new Error(`a reply to option ${head.readUInt32BE(8)} instead of ${option}`);
       const type = head.readUInt32BE(12);
       replies.push({ type, data: await this.#reader.read(head.readUInt32BE(16)) });
@@ -219,9 +179,9 @@ export class NbdClient {
     return last;
   }
 
-  /** The old way into the transmission phase; resolves with the number of padding bytes that were read. */
+  /** The old way into the transmission phase. */
   async exportName(name: string, noZeroes: boolean): Promise<void> {
-    this.send(this.optionBytes(OPT.EXPORT_NAME, Buffer.from(name, 'utf8')));
+    this.send(optionBytes(OPT.EXPORT_NAME, Buffer.from(name, 'utf8')));
     this.#exportInfo(await this.#reader.read(10));
     if (!noZeroes) await this.#reader.read(124);
     this.startTransmission();
@@ -253,7 +213,7 @@ export class NbdClient {
   #pendingOf(head: Buffer, at: number): [number, Pending] {
     const cookie = head.readUInt32BE(at + 4);
     const pending = this.#pending.get(cookie);
-    if (pending === undefined || head.readUInt32BE(at) !== 0xc0de) throw new Error('a reply with a cookie that is not in flight');
+    if (pending === undefined || head.readUInt32BE(at) !== COOKIE_HIGH) throw new Error('a reply with a cookie that is not in flight');
     return [cookie, pending];
   }
 
@@ -261,7 +221,8 @@ export class NbdClient {
     const head = await this.#reader.read(12);
     const errno = head.readUInt32BE(0);
     const [cookie, pending] = this.#pendingOf(head, 4);
-    if (this.structured && (pending.type === CMD.READ || pending.type === CMD.BLOCK_STATUS)) throw new Error('a simple reply where a structured one is due');
+    if (this.structured && (pending.type === CMD.READ || pending.type === CMD.BLOCK_STATUS))
+      throw new Error('a simple reply where a structured one is due');
     const data = errno === 0 && pending.type === CMD.READ ? await this.#reader.read(pending.length) : NOTHING;
     this.#pending.delete(cookie);
     if (errno === 0) pending.resolve({ structured: false, chunks: [], data });
@@ -289,7 +250,14 @@ export class NbdClient {
     const cookie = ++this.#cookie;
     const header = requestHeader(fields, cookie);
     const reply = new Promise<Reply>((resolve, reject) => {
-      this.#pending.set(cookie, { type: fields.type, offset: Number(fields.offset ?? 0), length: header.readUInt32BE(24), chunks: [], resolve, reject });
+      this.#pending.set(cookie, {
+        type: fields.type,
+        offset: Number(fields.offset ?? 0),
+        length: header.readUInt32BE(24),
+        chunks: [],
+        resolve,
+        reject,
+      });
     });
     this.socket.cork();
     this.socket.write(header);
@@ -331,7 +299,8 @@ export class NbdClient {
       const name = [...this.contexts].find(([, id]) => id === chunk.data.readUInt32BE(0))?.[0];
       if (name === undefined || found.has(name)) throw new Error('a context that was not selected, or twice');
       const extents: Extent[] = [];
-      for (let at = 4; at < chunk.data.length; at += 8) extents.push({ length: chunk.data.readUInt32BE(at), flags: chunk.data.readUInt32BE(at + 4) });
+      for (let at = 4; at < chunk.data.length; at += 8)
+        extents.push({ length: chunk.data.readUInt32BE(at), flags: chunk.data.readUInt32BE(at + 4) });
       found.set(name, extents);
     }
     return found;
@@ -375,4 +344,3 @@ function assemble(pending: Pending): Buffer {
   if (covered !== pending.length) throw new Error(`a read of ${pending.length} bytes answered with ${covered}`);
   return data;
 }
-

@@ -1,0 +1,18 @@
+import type { Clock } from '../base/clock.js';
+import type { BlockVolume } from '../engine/block-volume.js';
+import type { NbdCounters } from './gauges.js';
+import type { NbdLimits } from './limits.js';
+import type { Staging } from './staging.js';
+
+/** What all connections of a server share. */
+export interface ServerShare {
+  readonly volume: BlockVolume;
+  readonly limits: NbdLimits;
+  readonly clock: Clock;
+  readonly staging: Staging;
+  readonly counters: NbdCounters;
+  /** Durability "sync": every change as if its FUA flag were set. */
+  readonly everyWriteFua: boolean;
+  /** Something threw that must not: an engine or front end bug, never a peer's doing. */
+  onBug(error: unknown): void;
+}

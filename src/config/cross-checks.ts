@@ -133,15 +133,23 @@ function checkBackup({ backup }: Parsed, directory: string, report: Report): voi
 }
 
 function checkReadable(key: string, path: string | undefined, what: string, directory: string, report: Report): void {
-  if (path === undefined) return report(key, 'nothing', `a path: ${what}`);
-  const full = resolve(directory, path);
-  const stat = statSync(full, { throwIfNoEntry: false });
-  if (stat === undefined) return report(key, `${JSON.stringify(path)}, which does not exist`, what);
-  if (!stat.isFile()) return report(key, `${JSON.stringify(path)}, which is no file`, what);
+  if (path === undefined) {
+    report(key, 'nothing', `a path: ${what}`);
+    return;
+  }
+  const trouble = unreadable(resolve(directory, path));
+  if (trouble !== '') report(key, `${JSON.stringify(path)}, which ${trouble}`, what);
+}
+
+function unreadable(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return 'does not exist';
+  if (!stat.isFile()) return 'is no file';
   try {
-    accessSync(full, constants.R_OK);
+    accessSync(path, constants.R_OK);
+    return '';
   } catch {
-    report(key, `${JSON.stringify(path)}, which this user may not read`, what);
+    return 'this user may not read';
   }
 }
 

@@ -31,7 +31,7 @@ export function loadSettings(path?: string): Settings {
 }
 
 function defaultPath(): string {
-  const named = process.env['KEELSON_CONFIG'];
+  const named = process.env.KEELSON_CONFIG;
   if (named !== undefined && named !== '') return named;
   const found = DEFAULT_PATHS.find((candidate) => existsSync(candidate));
   if (found !== undefined) return found;
@@ -94,7 +94,7 @@ function parseSections(document: Record<string, unknown>, report: Report): schem
     name: section('name', schema.name, undefined),
     stripe: section('stripe', schema.stripe, {}),
     journal: section('journal', schema.journal, {}),
-    backup: document['backup'] === undefined ? undefined : section('backup', schema.backup, {}),
+    backup: document.backup === undefined ? undefined : section('backup', schema.backup, {}),
     drain: section('drain', schema.drain, {}),
     export: section('export', schema.exports, {}),
     control: section('control', schema.control, {}),

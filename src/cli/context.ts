@@ -1,0 +1,55 @@
+import { type ExitStatus, EXIT } from '../base/errors.js';
+import { loadSettings } from '../config/load-settings.js';
+import type { Settings } from '../config/settings.js';
+import { ControlClient } from '../control/control-client.js';
+import { loadEngine } from './engine.js';
+import type { EnginePort } from './engine-port.js';
+
+/** A stream for people or programs. */
+export interface Output {
+  write(text: string): void;
+  readonly isTTY: boolean;
+}
+
+/** All that a verb takes from outside; tests hand in their own. */
+export interface CliContext {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  engine(): Promise<EnginePort>;
+  settings(path: string | undefined): Settings;
+  client(settings: Settings): ControlClient;
+  /** Resolves after delay_ms. */
+  pause(delay_ms: number): Promise<void>;
+  /** Calls back at each SIGTERM and SIGINT; the returned function ends that. */
+  onSignal(callback: (signal: string) => void): () => void;
+  /** Ends the process at once. */
+  exit(status: number): void;
+  /** Exit status of the verb when it ends without an error. */
+  status: ExitStatus;
+}
+
+export function processContext(): CliContext {
+  const output = (stream: NodeJS.WriteStream): Output => ({ write: (text) => void stream.write(text), isTTY: stream.isTTY === true });
+  // `keelson status | head` closes the pipe early: that is no failure.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(EXIT.done);
+    throw error;
+  });
+  return {
+    stdout: output(process.stdout),
+    stderr: output(process.stderr),
+    engine: loadEngine,
+    settings: loadSettings,
+    client: (settings) => new ControlClient(settings.control.socket),
+    pause: (delay_ms) => new Promise((resolve) => setTimeout(resolve, delay_ms)),
+    onSignal(callback) {
+      const signals = ['SIGTERM', 'SIGINT'] as const;
+      for (const signal of signals) process.on(signal, callback);
+      return () => {
+        for (const signal of signals) process.off(signal, callback);
+      };
+    },
+    exit: (status) => process.exit(status),
+    status: EXIT.done,
+  };
+}

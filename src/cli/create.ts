@@ -1,0 +1,23 @@
+import type { AddVerb, VerbOptions } from './define-verb.js';
+import { defineVerb } from './define-verb.js';
+import { bytesText } from './quantity-text.js';
+
+export const addCreate: AddVerb = (program, context) => {
+  defineVerb(program, {
+    name: 'create',
+    summary: 'write superblocks on all members; refuses members that hold anything recognisable',
+    example: 'create -c /etc/keelson/keelson.toml',
+    json: 'print the new array as JSON',
+  })
+    .option('--force', 'overwrite what the members hold')
+    .action(async (options: VerbOptions & { force?: boolean }) => {
+      const settings = context.settings(options.config);
+      const engine = await context.engine();
+      const report = await engine.createArray(settings, { force: options.force === true });
+      if (options.json === true) context.stdout.write(`${JSON.stringify(report)}\n`);
+      else
+        context.stdout.write(
+          `created ${report.name}: ${report.members} members, volume of ${bytesText(report.volumeBytes)}, uuid ${report.uuid}\n`,
+        );
+    });
+};

@@ -1,0 +1,21 @@
+import type { AddVerb, VerbOptions } from './define-verb.js';
+import { defineVerb } from './define-verb.js';
+import { ProgressDisplay } from './progress-display.js';
+
+export const addDrain: AddVerb = (program, context) => {
+  defineVerb(program, {
+    name: 'drain',
+    summary: 'copy everything journaled so far to the backup, now',
+    example: 'drain --wait',
+    json: 'print progress and the drained LSN as JSON lines',
+  })
+    .option('--wait', 'return only when it is on the backup')
+    .action(async (options: VerbOptions & { wait?: boolean }) => {
+      const client = context.client(context.settings(options.config));
+      const wait = options.wait === true;
+      const display = new ProgressDisplay(context, options.json === true);
+      const { drainedLsn } = await display.during(client.drain(wait, display.onProgress));
+      if (options.json === true) context.stdout.write(`${JSON.stringify({ drainedLsn })}\n`);
+      else context.stdout.write(wait ? `drained up to LSN ${drainedLsn}\n` : 'draining\n');
+    });
+};

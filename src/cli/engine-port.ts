@@ -1,0 +1,67 @@
+import type { KeelsonError } from '../base/errors.js';
+import type { Bytes, Lsn } from '../base/units.js';
+import type { Settings } from '../config/settings.js';
+import type { ControlTarget, OnProgress } from '../control/control-target.js';
+
+/** The one place where the command line meets the engine; every verb that needs an array of its own goes through it. Errors are KeelsonError. */
+export interface EnginePort {
+  /** Writes superblocks. Refuses (exit 3) members that hold anything recognisable unless force. */
+  createArray(settings: Settings, options: { readonly force: boolean }): Promise<CreateReport>;
+  /** Assembles, recovers and exports. Resolves when every address of settings.export takes clients. */
+  openArray(settings: Settings, options: { readonly log: EventLog }): Promise<RunningArray>;
+  /** Makes all members anew and fills them from the backup. Refuses (exit 3) members that hold anything recognisable unless force. */
+  restoreArray(settings: Settings, options: RestoreOptions): Promise<RestoreReport>;
+  /** Reads one device offline, without holding it. */
+  inspectDevice(path: string): Promise<DeviceReport>;
+}
+
+export interface CreateReport {
+  readonly uuid: string;
+  readonly name: string;
+  readonly volumeBytes: Bytes;
+  readonly members: number;
+}
+
+export interface RunningArray {
+  readonly control: ControlTarget;
+  /** NBD URI of every export, in the order of the configuration, with the port really bound. */
+  readonly uris: readonly string[];
+  /** Resolves only when the array cannot go on (fenced, no journal copy left to write to): the server then ends with this error. */
+  readonly fatal: Promise<KeelsonError>;
+  /** Refuses new clients, flushes, writes a clean checkpoint and releases the members. */
+  close(): Promise<void>;
+}
+
+export type RestorePoint =
+  | { readonly kind: 'newest' }
+  | { readonly kind: 'lsn'; readonly lsn: Lsn }
+  | { readonly kind: 'time'; readonly wall_ms: number };
+
+export interface RestoreOptions {
+  readonly to: RestorePoint;
+  readonly force: boolean;
+  readonly log: EventLog;
+  readonly onProgress: OnProgress;
+}
+
+export interface RestoreReport {
+  /** The volume is exactly what it was at this LSN. */
+  readonly lsn: Lsn;
+  readonly volumeBytes: Bytes;
+  readonly restoredBytes: Bytes;
+}
+
+/** What one device says of itself: printed as indented lines, or as it is with --json. */
+export interface DeviceReport {
+  readonly path: string;
+  readonly [section: string]: ReportValue;
+}
+export type ReportValue = string | number | boolean | null | undefined | readonly ReportValue[] | { readonly [key: string]: ReportValue };
+
+/** Structured log, as pino has it: figures first, then the sentence. */
+export interface EventLog {
+  debug(figures: object, message: string): void;
+  info(figures: object, message: string): void;
+  warn(figures: object, message: string): void;
+  error(figures: object, message: string): void;
+}

@@ -1,0 +1,12 @@
+import type { AddVerb, VerbOptions } from './define-verb.js';
+import { defineVerb } from './define-verb.js';
+
+export const addFlush: AddVerb = (program, context) => {
+  defineVerb(program, {
+    name: 'flush',
+    summary: 'put every write acknowledged so far on stable media',
+    example: 'flush',
+  }).action(async (options: VerbOptions) => {
+    await context.client(context.settings(options.config)).flush();
+  });
+};

@@ -1,0 +1,18 @@
+import type { RebuildPlan, RebuildStatus } from '../control/status.js';
+import { bytesText, secondsText } from './quantity-text.js';
+import { textTable } from './text-table.js';
+
+/** More ranges than this are for programs: --json has them all. */
+const RANGES_SHOWN_MAX = 40;
+
+export function rebuildText(rebuild: RebuildStatus): string {
+  return `rebuilt ${bytesText(rebuild.doneBytes)}: from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}`;
+}
+
+export function planText({ ranges, bytes, secondsEstimated }: RebuildPlan): string {
+  if (ranges.length === 0) return 'nothing to rebuild\n';
+  const rows = ranges.slice(0, RANGES_SHOWN_MAX).map(({ offset, length, from }) => [String(offset), bytesText(length), from]);
+  const more = ranges.length > RANGES_SHOWN_MAX ? `  and ${ranges.length - RANGES_SHOWN_MAX} more ranges (--json prints them all)\n` : '';
+  const sums = Object.entries(bytes).map(([from, sum]) => `${from} ${bytesText(sum)}`);
+  return `${textTable(['offset', 'length', 'from'], rows)}${more}in all: ${sums.join(', ')}; about ${secondsText(secondsEstimated)}\n`;
+}

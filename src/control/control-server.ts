@@ -1,0 +1,200 @@
+import { chmodSync, unlinkSync } from 'node:fs';
+import { connect } from 'node:net';
+import { PassThrough } from 'node:stream';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import * as v from 'valibot';
+import { EXIT, KeelsonError } from '../base/errors.js';
+import { BODY_BYTES_MAX, CONTROL, type ControlLine } from './control-api.js';
+import type { ControlTarget, OnProgress } from './control-target.js';
+import { dashboardPage } from './dashboard.js';
+import { metricsText } from './metrics.js';
+
+export interface ControlServerOptions {
+  readonly target: ControlTarget;
+  /** Path of the unix socket. */
+  readonly socket: string;
+  /** Read-only HTTP besides it: metrics, status and a page; null: none. */
+  readonly http: { readonly host: string; readonly port: number } | null;
+  /** Asked by `stop`: answers first, then the caller closes everything. */
+  readonly onStop: () => void;
+}
+
+export interface ControlServer {
+  /** The port really bound (0 in the options takes a free one); null without http. */
+  readonly httpPort: number | null;
+  close(): Promise<void>;
+}
+
+const empty = v.strictObject({});
+const drainBody = v.strictObject({ wait: v.boolean() });
+const failBody = v.strictObject({ member: v.string(), force: v.boolean() });
+const addBody = v.strictObject({ device: v.string() });
+const replaceBody = v.strictObject({ member: v.string(), device: v.string() });
+
+/**
+ * Serves the control protocol (control-api.ts) on a unix socket of mode 0600, and the read-only pages on http.
+ * Throws CONTROL_BUSY when another server answers on the socket, CONTROL_LISTEN when it cannot be made.
+ */
+export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
+  const control = controlRoutes(options);
+  await removeStaleSocket(options.socket);
+  const listening = async (
+    app: FastifyInstance,
+    where: string,
+    address: { path: string } | { host: string; port: number },
+  ): Promise<void> => {
+    try {
+      await app.listen(address);
+    } catch (error) {
+      await app.close();
+      throw new KeelsonError('CONTROL_LISTEN', `cannot listen on ${where}`, {
+        found: error instanceof Error ? error.message : String(error),
+        expected: 'a directory this user may write to and an address that is free',
+        action: 'change [control] in the configuration',
+        cause: error,
+      });
+    }
+  };
+  // The socket must not be open to others for even a moment: whoever connects may fail members.
+  const mask = process.umask(0o177);
+  try {
+    await listening(control, options.socket, { path: options.socket });
+  } finally {
+    process.umask(mask);
+  }
+  chmodSync(options.socket, 0o600);
+  if (options.http === null) return { httpPort: null, close: () => control.close() };
+
+  const pages = readOnlyRoutes(options.target);
+  const { host, port } = options.http;
+  try {
+    await listening(pages, `${host}:${port}`, { host, port });
+  } catch (error) {
+    await control.close();
+    throw error;
+  }
+  const httpPort = boundPort(pages, port);
+  return {
+    httpPort,
+    async close() {
+      await Promise.all([control.close(), pages.close()]);
+    },
+  };
+}
+
+function newApp(): FastifyInstance {
+  const app = fastify({ logger: false, bodyLimit: BODY_BYTES_MAX, forceCloseConnections: true });
+  app.setErrorHandler((error, _request, reply) => {
+    const known = KeelsonError.from(error, 'CONTROL_INTERNAL');
+    const status = known.code === 'CONTROL_REQUEST' ? 400 : known.exit === EXIT.refused ? 409 : 500;
+    return reply.code(status).send(known.toRecord());
+  });
+  app.setNotFoundHandler((request, reply) => {
+    const error = new KeelsonError('CONTROL_REQUEST', `${request.method} ${request.url} is not part of this interface`, {
+      action: 'use the same version of keelson for the command and the server',
+    });
+    return reply.code(404).send(error.toRecord());
+  });
+  return app;
+}
+
+function controlRoutes({ target, onStop }: ControlServerOptions): FastifyInstance {
+  const app = newApp();
+  addReadOnly(app, target);
+  app.post(CONTROL.stop, async (request, reply) => {
+    checked(empty, request);
+    reply.raw.once('finish', onStop);
+    return {};
+  });
+  app.post(CONTROL.flush, async (request) => {
+    checked(empty, request);
+    await target.flush();
+    return {};
+  });
+  app.post(CONTROL.fail, async (request) => {
+    const { member, force } = checked(failBody, request);
+    await target.fail(member, { force });
+    return {};
+  });
+  app.post(CONTROL.add, async (request) => {
+    await target.add(checked(addBody, request).device);
+    return {};
+  });
+  app.get(CONTROL.plan, () => target.rebuildPlan());
+  app.post(CONTROL.drain, (request, reply) => {
+    const { wait } = checked(drainBody, request);
+    return stream(reply, (onProgress) => target.drain(wait, onProgress));
+  });
+  app.post(CONTROL.replace, (request, reply) => {
+    const { member, device } = checked(replaceBody, request);
+    return stream(reply, (onProgress) => target.replace(member, device, onProgress));
+  });
+  app.post(CONTROL.rebuild, (request, reply) => {
+    checked(empty, request);
+    return stream(reply, (onProgress) => target.rebuild(onProgress));
+  });
+  return app;
+}
+
+function readOnlyRoutes(target: ControlTarget): FastifyInstance {
+  const app = newApp();
+  addReadOnly(app, target);
+  app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(dashboardPage(target.status())));
+  return app;
+}
+
+function addReadOnly(app: FastifyInstance, target: ControlTarget): void {
+  app.get(CONTROL.status, () => target.status());
+  app.get(CONTROL.metrics, async (_request, reply) => {
+    reply.type('text/plain; version=0.0.4; charset=utf-8');
+    return metricsText(target.status(), target.counters());
+  });
+}
+
+function checked<Schema extends v.GenericSchema>(schema: Schema, request: FastifyRequest): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, request.body ?? {});
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const where = issue.path?.map((item) => String(item.key)).join('.') ?? 'body';
+  throw new KeelsonError('CONTROL_REQUEST', `a bad request to ${request.url}`, {
+    found: `${where}: ${issue.message}`,
+    expected: issue.expected ?? 'another value',
+  });
+}
+
+/** Long work goes on when the asker goes away: what was begun on the members is finished. */
+function stream(reply: FastifyReply, work: (onProgress: OnProgress) => Promise<unknown>): FastifyReply {
+  const lines = new PassThrough();
+  const write = (line: ControlLine): void => {
+    if (!lines.destroyed) lines.write(`${JSON.stringify(line)}\n`);
+  };
+  work((progress) => write({ type: 'progress', progress }))
+    .then((result) => write({ type: 'result', result: result ?? null }))
+    .catch((error: unknown) => write({ type: 'error', error: KeelsonError.from(error).toRecord() }))
+    .finally(() => lines.end());
+  return reply.type('application/x-ndjson').send(lines);
+}
+
+/** A socket file that nobody answers on is left over from a crash, and would make listen fail for ever. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const outcome = await new Promise<string>((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve('answered');
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
+  });
+  if (outcome === 'ECONNREFUSED') unlinkSync(path);
+  if (outcome !== 'answered') return;
+  throw new KeelsonError('CONTROL_BUSY', `another server answers on ${path}`, {
+    expected: 'one server for one array',
+    action: 'stop it first (keelson stop), or give this array a control.socket of its own',
+    exit: EXIT.refused,
+  });
+}
+
+function boundPort(app: FastifyInstance, asked: number): number {
+  const address = app.server.address();
+  return address !== null && typeof address === 'object' ? address.port : asked;
+}

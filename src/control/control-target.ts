@@ -1,0 +1,45 @@
+import type { Bytes } from '../base/units.js';
+import type { ArrayStatus, RebuildPlan, RebuildStatus } from './status.js';
+
+/** Progress of long work. Called at most a few times a second; total may still grow. */
+export interface Progress {
+  /** What is being done, for people: "rebuild of member 3". */
+  readonly task: string;
+  readonly doneBytes: Bytes;
+  readonly totalBytes: Bytes;
+}
+export type OnProgress = (progress: Progress) => void;
+
+/** M of the command line: a member's index, or its path as configured. */
+export type MemberName = string;
+
+export interface FailOptions {
+  /** Insists although acknowledged data would be lost. Without it: KeelsonError with exit status 3 that says which flag insists. */
+  readonly force: boolean;
+}
+
+/** A counter that status() does not carry: keelson_NAME in base units, ending in _total. */
+export interface Counter {
+  readonly name: string;
+  readonly help: string;
+  readonly value: number;
+}
+
+/** What the control socket may ask of a running array. Every method throws KeelsonError. */
+export interface ControlTarget {
+  status(): ArrayStatus;
+  /** Counters since assembly: keelson_backpressure_seconds_total and the like. */
+  counters(): readonly Counter[];
+  /** Resolves when every write acknowledged before is on stable media. */
+  flush(): Promise<void>;
+  /** Starts a drain of everything journaled so far; wait: resolves when it is on the backup. DRAIN_NO_TARGET without a backup. */
+  drain(wait: boolean, onProgress: OnProgress): Promise<{ readonly drainedLsn: number }>;
+  fail(member: MemberName, options: FailOptions): Promise<void>;
+  /** Replaces a failed or missing member (or a healthy one, which is failed first) and rebuilds it. Resolves when it is whole. */
+  replace(member: MemberName, device: string, onProgress: OnProgress): Promise<RebuildStatus>;
+  /** Takes the device as a spare. */
+  add(device: string): Promise<void>;
+  rebuildPlan(): Promise<RebuildPlan>;
+  /** Follows the running rebuild, or starts what is pending, until every present member is whole. null: nothing to rebuild. */
+  rebuild(onProgress: OnProgress): Promise<RebuildStatus | null>;
+}

@@ -1,0 +1,84 @@
+import type { Bytes, Lsn, MemberIndex } from '../base/units.js';
+
+/** What `status --json` prints and others may rely on. Fields are added, never renamed or removed. */
+export interface ArrayStatus {
+  readonly name: string;
+  readonly uuid: string;
+  readonly state: ArrayState;
+  readonly protection: 'full' | 'seeding' | 'unprotected';
+  /** How many more devices may die at this moment without losing an acknowledged write, and what that rests on. */
+  readonly tolerance: { readonly devices: number; readonly because: string };
+  readonly volume: { readonly bytes: Bytes; readonly blockBytes: number };
+  readonly members: readonly MemberStatus[];
+  readonly journal: JournalStatus;
+  readonly drain: DrainStatus;
+  readonly rebuild: RebuildStatus | null;
+  readonly scrub: ScrubStatus | null;
+  readonly alarms: readonly Alarm[];
+}
+
+/** failed: data are unavailable. beyond-parity: more than m stripe members are gone, everything is still served. */
+export type ArrayState = 'online' | 'degraded' | 'beyond-parity' | 'failed';
+
+export interface MemberStatus {
+  readonly index: MemberIndex;
+  readonly path: string;
+  readonly role: 'data' | 'journal' | 'both' | 'spare';
+  readonly state: 'online' | 'failed' | 'missing' | 'rebuilding' | 'spare';
+  readonly readErrors: number;
+  readonly writeErrors: number;
+  readonly checksumErrors: number;
+}
+
+export interface JournalStatus {
+  readonly copies: number;
+  readonly bytes: Bytes;
+  readonly usedBytes: Bytes;
+  readonly fillRatio: number;
+  readonly headLsn: Lsn;
+  readonly destagedLsn: Lsn;
+}
+
+export interface DrainStatus {
+  readonly drainedLsn: Lsn;
+  /** What losing everything but the backup would lose now (P9). */
+  readonly undrainedBytes: Bytes;
+  readonly oldestUndrainedSeconds: number;
+  readonly lastError: string | null;
+  /** The URL without secrets; null: no backup. */
+  readonly target: string | null;
+  readonly state: 'idle' | 'draining' | 'unreachable' | 'none';
+}
+
+export interface RebuildStatus {
+  readonly doneBytes: Bytes;
+  readonly totalBytes: Bytes;
+  readonly fromSurvivors: Bytes;
+  readonly fromParity: Bytes;
+  readonly fromJournal: Bytes;
+  readonly fromBackup: Bytes;
+  readonly secondsLeft: number | null;
+}
+
+export interface ScrubStatus {
+  readonly state: 'running' | 'paused';
+  readonly doneBytes: Bytes;
+  readonly totalBytes: Bytes;
+  readonly errorsFound: number;
+  readonly errorsRepaired: number;
+}
+
+/** A trouble, with what to do about it. code: upper snake case, stable. */
+export interface Alarm {
+  readonly code: string;
+  readonly message: string;
+  readonly action: string;
+}
+
+/** What `rebuild --plan --json` prints: for every range that is not whole, where it will come from. */
+export interface RebuildPlan {
+  readonly ranges: readonly { readonly offset: Bytes; readonly length: Bytes; readonly from: RebuildSource }[];
+  readonly bytes: Readonly<Record<RebuildSource, Bytes>>;
+  readonly secondsEstimated: number;
+}
+export type RebuildSource = 'survivor' | 'parity' | 'journal' | 'backup';

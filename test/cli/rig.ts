@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import type { KeelsonError } from '../../src/base/errors.js';
+import type { CliContext } from '../../src/cli/context.js';
+import type { CreateReport, DeviceReport, EnginePort, RestoreOptions, RestoreReport, RunningArray } from '../../src/cli/engine-port.js';
+import { runCli } from '../../src/cli/run-cli.js';
+import { loadSettings } from '../../src/config/load-settings.js';
+import type { Settings } from '../../src/config/settings.js';
+import { ControlClient } from '../../src/control/control-client.js';
+import { FakeTarget } from '../control/fake-target.js';
+
+/** An engine that does nothing but remember. */
+export class FakeEngine implements EnginePort {
+  readonly calls: string[] = [];
+  readonly target = new FakeTarget();
+  /** Rejects the next create. */
+  refusal: KeelsonError | null = null;
+  endWith: (error: KeelsonError) => void = () => undefined;
+
+  async createArray(settings: Settings, options: { force: boolean }): Promise<CreateReport> {
+    this.calls.push(`create ${options.force}`);
+    if (this.refusal !== null) throw this.refusal;
+    return { uuid: 'u-u-i-d', name: settings.name, volumeBytes: 2 ** 30, members: 8 };
+  }
+
+  async openArray(): Promise<RunningArray> {
+    this.calls.push('open');
+    const fatal = new Promise<KeelsonError>((resolve) => {
+      this.endWith = resolve;
+    });
+    return {
+      control: this.target,
+      uris: ['nbd+unix:///vault?socket=/x', 'nbd://127.0.0.1:10809/vault'],
+      fatal,
+      close: async () => {
+        this.calls.push('close');
+      },
+    };
+  }
+
+  async restoreArray(_settings: Settings, { to, force, onProgress }: RestoreOptions): Promise<RestoreReport> {
+    this.calls.push(`restore ${JSON.stringify(to)} ${force}`);
+    onProgress({ task: 'restore', doneBytes: 1024, totalBytes: 2048 });
+    return { lsn: 7, volumeBytes: 2 ** 30, restoredBytes: 1536 };
+  }
+
+  async inspectDevice(path: string): Promise<DeviceReport> {
+    return { path, superblock: { epoch: 3, zones: { data: [0, 4096] } }, members: [{ index: 0, state: 'online' }] };
+  }
+}
+
+/** One command line after the other against a fake engine, in this process. */
+export class CliRig {
+  readonly folder = mkdtempSync(join(tmpdir(), 'keelson-cli-'));
+  readonly config = join(this.folder, 'keelson.toml');
+  readonly engine = new FakeEngine();
+  stdout = '';
+  stderr = '';
+  exits: number[] = [];
+  readonly #listeners = new Set<(signal: string) => void>();
+  onWrite: (text: string) => void = () => undefined;
+
+  constructor(t: ExecutionContext, toml = 'name = "vault"\n[stripe]\nmembers = ["a", "b", "c"]\n') {
+    writeFileSync(this.config, toml);
+    t.teardown(() => rmSync(this.folder, { recursive: true }));
+  }
+
+  signal(name: string): void {
+    for (const listener of this.#listeners) listener(name);
+  }
+
+  async run(...args: string[]): Promise<number> {
+    this.stdout = '';
+    this.stderr = '';
+    const context: CliContext = {
+      stdout: {
+        isTTY: false,
+        write: (text) => {
+          this.stdout += text;
+          this.onWrite(text);
+        },
+      },
+      stderr: {
+        isTTY: false,
+        write: (text) => {
+          this.stderr += text;
+        },
+      },
+      engine: async () => this.engine,
+      settings: loadSettings,
+      client: (settings) => new ControlClient(settings.control.socket),
+      pause: () => new Promise((resolve) => setImmediate(resolve)),
+      onSignal: (callback) => {
+        this.#listeners.add(callback);
+        return () => void this.#listeners.delete(callback);
+      },
+      exit: (status) => void this.exits.push(status),
+      status: 0,
+    };
+    return await runCli(args, context);
+  }
+}

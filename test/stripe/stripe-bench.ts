@@ -144,7 +144,7 @@ export class StripeBench {
     const outcome = await this.pool.recover({ members: view, blocks: Float64Array.from(blocks), pages, repair });
     const contents = blocks.map((block, i) => {
       if (outcome.status[i] !== 0) return null;
-      const content = this.page(pages[i] as number).slice();
+      const content = Uint8Array.from(this.page(pages[i] as number));
       const crc = outcome.crcs[i] as number;
       if (crc !== 0 && crc !== this.crcOf(content, block)) throw new Error(`checksum returned for block ${block} is not that of its content`);
       if (crc === 0 && !content.every((byte) => byte === 0)) throw new Error(`block ${block} has no checksum but content`);
@@ -163,7 +163,7 @@ export class StripeBench {
         continue;
       }
       if (status[block] !== 0) return `block ${block} has status ${status[block]}`;
-      if (Buffer.compare(contents[block] as Uint8Array, this.model[block] ?? ZEROES) !== 0) return `block ${block} reads wrong bytes`;
+      if (Buffer.compare(contents[block] as Uint8Array, this.model[block] ?? ZEROES) !== 0) return `block ${block} of shard ${Math.floor(this.geometry.slotOf(block) / this.geometry.rows)}, stripe ${this.geometry.stripeOf(block)}, members ${view.handle} reads wrong bytes`;
     }
     return '';
   }

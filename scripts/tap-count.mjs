@@ -36,7 +36,7 @@ export async function runAva(args, env = {}) {
     }
     const title = result[2] ?? '';
     details = result[1] !== undefined;
-    if (/# (SKIP|TODO)\b/i.test(title)) {
+    if (/# (skip|todo)\b/i.test(title)) {
       skipped++;
       details = false;
       process.stdout.write(`skipped  ${title}\n`);

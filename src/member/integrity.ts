@@ -46,6 +46,8 @@ export class IntegrityTable {
   /** Pages that were lost and not written since. */
   readonly lost: PageSet;
   readonly #dirty: PageSet;
+  /** Pages of which only one copy says what the table says. */
+  readonly #single: PageSet;
   readonly #generations: Float64Array;
   readonly #layout: MemberLayout;
   readonly #seed: IntegritySeed;
@@ -60,10 +62,11 @@ export class IntegrityTable {
     this.entries = new Uint32Array(this.shared);
     this.lost = new PageSet(this.pages);
     this.#dirty = new PageSet(this.pages);
+    this.#single = new PageSet(this.pages);
     this.#generations = new Float64Array(this.pages);
   }
 
-  /** Pages to be flushed. */
+  /** Pages to be flushed because their entries changed. */
   get dirtyPages(): number {
     return this.#dirty.count;
   }
@@ -141,9 +144,12 @@ export class IntegrityTable {
       this.lost.add(page);
       return;
     }
+    const entriesOf = (at: number): Buffer => memory.subarray(at + INTEGRITY_HEADER_BYTES, at + INTEGRITY_PAGE_BYTES);
     const from = memory.byteOffset + (generation === generationA ? a : b) + INTEGRITY_HEADER_BYTES;
     this.entries.set(new Uint32Array(memory.buffer, from, count), firstEntry);
     this.#generations[page] = generation;
+    // A crash before the second copy was written, or a copy that rotted: the next flush makes it whole.
+    if (generationA === 0 || generationB === 0 || !entriesOf(a).equals(entriesOf(b))) this.#single.add(page);
     this.lost.delete(page);
   }
 
@@ -160,37 +166,50 @@ export class IntegrityTable {
   }
 
   /**
-   * Writes every page marked before this call into the older of its two copies. Not synced: the caller syncs, then writes the checkpoint that rests on it.
-   * Resolves to null, or to the first DEVICE_WRITE error (the member is to be failed; its pages stay marked).
+   * Writes every page marked before this call into the older of its two copies, syncs, and then writes them into the other copy too. All that a
+   * checkpoint rests on is durable when it resolves to null (what the device completed before is synced with it); the second copies become durable with
+   * the sync that follows the checkpoint, which has to be before the next flush. So a crash tears at most one copy of a page, and at rest both say the same:
+   * a copy that rots later does not bring back an older state, in which written blocks would read as never written.
+   *
+   * Resolves to the first DEVICE_WRITE or DEVICE_SYNC error when there was one (the member is to be failed; its pages stay marked).
    * Entries may change meanwhile; whoever changes them marks their page again. epoch is the array's present one. One flush at a time.
    */
-  async flushDirty(device: Device, epoch: number, region: SlabRegion): Promise<KeelsonError | null> {
+  async flush(device: Device, epoch: number, region: SlabRegion): Promise<KeelsonError | null> {
     assert(!this.#flushing, 'one flush of an integrity table at a time');
-    assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
     this.#flushing = true;
     try {
       const batch = this.#dirty.drain();
-      const laneBytes = INTEGRITY_GROUP_PAGES * INTEGRITY_PAGE_BYTES;
-      const lanes = Math.floor(region.bytes / laneBytes);
-      let failure: KeelsonError | null = null;
-      let cursor = 0;
-      const lane = async (at: number): Promise<void> => {
-        for (;;) {
-          const first = batch.next(cursor);
-          if (first < 0) return;
-          const count = this.#runLength(batch, first, epoch);
-          cursor = first + count;
-          const error = failure ?? (await this.#writeRun(device, first, count, epoch, region, at));
-          if (error === null) continue;
-          failure ??= error;
-          for (let page = first; page < first + count; page++) this.#dirty.add(page);
-        }
-      };
-      await Promise.all(Array.from({ length: lanes }, (_, i) => lane(i * laneBytes)));
-      return failure;
+      const failure = await this.#writePages(batch, device, epoch, region, this.#dirty);
+      for (let page = batch.next(0); page >= 0; page = batch.next(page + 1)) this.#single.add(page);
+      if (failure !== null) return failure;
+      const synced = await new Promise<number>((resolve) => device.sync(resolve, 0));
+      if (synced < 0) return ioError(device, 'sync', synced);
+      return await this.#writePages(this.#single.drain(), device, epoch, region, this.#single);
     } finally {
       this.#flushing = false;
     }
+  }
+
+  /** Writes the pages of the batch into the older of their copies; those that could not be written are put into `unwritten`. */
+  async #writePages(batch: PageSet, device: Device, epoch: number, region: SlabRegion, unwritten: PageSet): Promise<KeelsonError | null> {
+    assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
+    const laneBytes = INTEGRITY_GROUP_PAGES * INTEGRITY_PAGE_BYTES;
+    let failure: KeelsonError | null = null;
+    let cursor = 0;
+    const lane = async (at: number): Promise<void> => {
+      for (;;) {
+        const first = batch.next(cursor);
+        if (first < 0) return;
+        const count = this.#runLength(batch, first, epoch);
+        cursor = first + count;
+        const error = failure ?? (await this.#writeRun(device, first, count, epoch, region, at));
+        if (error === null) continue;
+        failure ??= error;
+        for (let page = first; page < first + count; page++) unwritten.add(page);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.floor(region.bytes / laneBytes) }, (_, i) => lane(i * laneBytes)));
+    return failure;
   }
 
   /** Pages from first on that lie one after the other on the device: same group, same copy. */

@@ -1,0 +1,223 @@
+import { KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES, type SegmentSeq } from '../base/units.js';
+import type { Journal } from '../journal/journal.js';
+import type { RingReader } from '../journal/ring-reader.js';
+import type { SlabRegion } from '../memory/slab-region.js';
+import type { StripeGeometry } from '../stripe/geometry.js';
+import type { StripeHold } from '../stripe/stripe-lock.js';
+import { type MemberView, SOURCE_KEEP, SOURCE_ZERO, STRIPE_DONE, STRIPE_NEEDS_LOST, type StripeOutcome, type StripePool } from '../stripe/stripe-pool.js';
+import { GroupPlan, type StripeBatch, ZeroPlan } from './task-plan.js';
+
+/** What the destager asks of the array around it. */
+export interface DestageHost {
+  readonly geometry: StripeGeometry;
+  readonly pool: StripePool;
+  members(): MemberView;
+  /** Exclusive hold of stripes against rebuild, scrub and repairing reads. */
+  lock(stripes: Float64Array): Promise<StripeHold>;
+  unlock(hold: StripeHold): void;
+  /** Counts the errors of an outcome and fails members whose writes failed. Resolves when such failures are recorded. */
+  account(outcome: StripeOutcome): Promise<void>;
+  isWritten(stripe: number): boolean;
+  /** Stripe was changed: its bit is set and its integrity pages are dirty. */
+  changed(stripe: number): void;
+  /** The stripe may have been torn by a crash: its parity is not trusted until written again. */
+  isUntrusted(stripe: number): boolean;
+  /** Recovers volume blocks (ascending) to slab pages; crc 0 = reads as zeroes. Result per block: true when had. Uses the stripes when trusted, else ring and backup. */
+  recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, trusted: boolean): Promise<boolean[]>;
+  /** Makes stripes, integrity pages and cursors durable, in that order, with destagedSeq advanced to seq. */
+  checkpoint(destagedSeq: SegmentSeq): Promise<void>;
+}
+
+export interface DestageStats {
+  passes: number;
+  blocks: number;
+  stripes: number;
+  bytesRead: number;
+  bytesWritten: number;
+  lostJournaled: number;
+}
+
+/**
+ * Applies journaled writes to the stripes, oldest segments first, sorted by stripe. One pass takes a group of closed segments,
+ * applies it with as many tasks as the pool has threads, and ends with one checkpoint.
+ */
+export class Destager {
+  readonly stats: DestageStats = { passes: 0, blocks: 0, stripes: 0, bytesRead: 0, bytesWritten: 0, lostJournaled: 0 };
+  readonly #journal: Journal;
+  readonly #reader: RingReader;
+  readonly #host: DestageHost;
+  readonly #scratch: SlabRegion;
+  /** The scratch pages serve one batch at a time. */
+  #lostTurn: Promise<unknown> = Promise.resolve();
+
+  /** scratch: pages for recovered blocks of degraded rows. */
+  constructor(journal: Journal, reader: RingReader, host: DestageHost, scratch: SlabRegion) {
+    this.#journal = journal;
+    this.#reader = reader;
+    this.#host = host;
+    this.#scratch = scratch;
+  }
+
+  /**
+   * Destages closed segments up to (not including) toSeq, at most maxSegments of them. Resolves to the number of segments done; 0 when it cannot
+   * go on now (a stripe is beyond parity, or no buffer is free). Throws JOURNAL_GONE when the group cannot be made durable first.
+   */
+  async pass(toSeq: SegmentSeq, maxSegments: number): Promise<number> {
+    const journal = this.#journal;
+    const from = journal.destagedSeq;
+    const limit = Math.min(toSeq, journal.headSeq, from + maxSegments);
+    if (from >= limit) return 0;
+    await this.#durable();
+    let to = from;
+    while (to < limit && (await this.#reader.load(to))) to++;
+    if (to === from) return 0;
+    for (let seq = from; seq < to; seq++) this.#pin(seq, 1);
+    let whole = true;
+    try {
+      const writes = new GroupPlan(journal, this.#host.geometry, from, to);
+      this.stats.blocks += writes.blocks;
+      if (!(await this.#runAll((limit_) => writes.next(limit_)))) whole = false;
+      const zeroes = new ZeroPlan(journal, this.#host.geometry, from, to, (stripe) => this.#host.isWritten(stripe));
+      if (!(await this.#runAll((limit_) => zeroes.next(limit_)))) whole = false;
+    } finally {
+      for (let seq = from; seq < to; seq++) this.#pin(seq, -1);
+    }
+    if (!whole) return 0;
+    await this.#host.checkpoint(to);
+    this.stats.passes++;
+    return to - from;
+  }
+
+  /** A torn stripe is mended from the journal: so what is about to be written must be on stable media there first. */
+  #durable(): Promise<void> {
+    if (this.#journal.deadReason !== null) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#journal.whenFlushed(this.#journal.nextLsn - 1, (error) => {
+        // With every journal copy gone the stripes are the only place left: go on without.
+        if (error === null || error.code === 'JOURNAL_GONE') resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  #pin(seq: SegmentSeq, by: number): void {
+    const { table } = this.#journal;
+    const slot = table.slotOf(seq);
+    table.pins[slot] = (table.pins[slot] as number) + by;
+  }
+
+  async #runAll(next: (limit: number) => StripeBatch | null): Promise<boolean> {
+    let whole = true;
+    const lanes: Promise<void>[] = [];
+    const lane = async (): Promise<void> => {
+      for (let batch = next(this.#host.pool.stripesPerTask); batch !== null; batch = next(this.#host.pool.stripesPerTask)) {
+        if (!(await this.#apply(batch))) whole = false;
+        if (!whole) return;
+      }
+    };
+    // One more lane than threads keeps a task ready while another's result is taken in.
+    for (let i = 0; i <= this.#host.pool.threads; i++) lanes.push(lane());
+    await Promise.all(lanes);
+    return whole;
+  }
+
+  async #apply(batch: StripeBatch): Promise<boolean> {
+    const hold = await this.#host.lock(batch.stripes);
+    try {
+      const rewrite = batch.stripes.some((stripe) => this.#host.isUntrusted(stripe));
+      let outcome = await this.#run(batch, rewrite);
+      for (let round = 0; round < 2 && outcome.status.includes(STRIPE_NEEDS_LOST); round++) {
+        const { status } = outcome;
+        const turn = this.#lostTurn.then(() => this.#journalLost(batch, status));
+        this.#lostTurn = turn.catch(() => false);
+        if (!(await turn)) return false;
+        outcome = await this.#run(batch, rewrite);
+      }
+      return outcome.status.every((status) => status === STRIPE_DONE);
+    } finally {
+      this.#host.unlock(hold);
+    }
+  }
+
+  async #run(batch: StripeBatch, rewrite: boolean): Promise<StripeOutcome> {
+    const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: batch.stripes, sources: batch.sources, crcs: batch.crcs, rewrite });
+    for (let i = 0; i < batch.stripes.length; i++) this.#host.changed(batch.stripes[i] as number);
+    this.stats.stripes += batch.stripes.length;
+    this.stats.bytesRead += outcome.bytesRead;
+    this.stats.bytesWritten += outcome.bytesWritten;
+    await this.#host.account(outcome);
+    return outcome;
+  }
+
+  /**
+   * The write hole when degraded (DESIGN 12): before a row with a lost, untouched data block is changed, that block is recovered and journaled like any
+   * other write; then the row may be torn.
+   */
+  async #journalLost(batch: StripeBatch, status: Uint8Array): Promise<boolean> {
+    const { geometry } = this.#host;
+    const view = this.#host.members();
+    for (let i = 0; i < batch.stripes.length; i++) {
+      if (status[i] !== STRIPE_NEEDS_LOST) continue;
+      const stripe = batch.stripes[i] as number;
+      const base = i * geometry.stripeBlocks;
+      const wanted: number[] = [];
+      for (let row = 0; row < geometry.rows; row++) {
+        let touched = false;
+        for (let d = 0; d < geometry.k; d++) if (batch.sources[base + d * geometry.rows + row] !== SOURCE_KEEP) touched = true;
+        if (!touched) continue;
+        for (let d = 0; d < geometry.k; d++) {
+          const word = d * geometry.rows + row;
+          const member = geometry.memberOf(stripe, d);
+          const readable = (view.handle[member] as number) >= 0 && stripe < (view.rebuiltStripes[member] as number);
+          if (batch.sources[base + word] === SOURCE_KEEP && !readable) wanted.push(word);
+        }
+      }
+      wanted.sort((a, b) => a - b);
+      if (!(await this.#journalBlocks(batch, base, stripe, wanted))) return false;
+    }
+    await this.#durable();
+    return true;
+  }
+
+  async #journalBlocks(batch: StripeBatch, base: number, stripe: number, words: number[]): Promise<boolean> {
+    const { geometry } = this.#host;
+    const room = Math.floor(this.#scratch.bytes / BLOCK_BYTES);
+    for (let first = 0; first < words.length; first += room) {
+      const part = words.slice(first, first + room);
+      const blocks = Float64Array.from(part, (word) => stripe * geometry.stripeBlocks + word);
+      const pages = Uint32Array.from(part, (_, i) => this.#scratch.offset / BLOCK_BYTES + i);
+      const crcs = new Uint32Array(part.length);
+      const had = await this.#host.recoverLost(blocks, pages, crcs, !this.#host.isUntrusted(stripe));
+      for (let i = 0; i < part.length; i++) {
+        const word = base + (part[i] as number);
+        if (had[i] !== true) return false;
+        this.#journalOne(batch, word, blocks[i] as number, pages[i] as number, crcs[i] as number);
+      }
+    }
+    return true;
+  }
+
+  #journalOne(batch: StripeBatch, word: number, block: number, page: number, crc: number): void {
+    const journal = this.#journal;
+    const newest = journal.index.lookup(block);
+    const undestaged = newest >= 0 ? journal.table.seqOfPlace(newest) >= journal.destagedSeq : newest === -2 && journal.index.zeroSeq(block) >= journal.destagedSeq;
+    if (!undestaged) {
+      if (journal.writeRoom(true) < 1) {
+        throw new KeelsonError('RING_FULL', 'the ring has no room for the blocks of a degraded row', { action: 'wait for draining, or replace the failed member' });
+      }
+      if (crc === 0) journal.appendZero(block, 1);
+      else journal.appendWrite(block, 1, this.#scratch.slab.view, page * BLOCK_BYTES);
+      this.stats.lostJournaled++;
+    }
+    const place = journal.index.lookup(block);
+    if (place < 0) {
+      batch.sources[word] = SOURCE_ZERO;
+      return;
+    }
+    const memory = journal.table.memoryOf(place);
+    if (memory < 0) throw new KeelsonError('RING_FULL', 'a block of a degraded row is not resident', { action: 'give the slab more memory' });
+    batch.sources[word] = memory / BLOCK_BYTES;
+    batch.crcs[word] = journal.table.crc[place] as number;
+  }
+}

@@ -1,0 +1,135 @@
+import { KeelsonError } from '../base/errors.js';
+import type { StripeIndex } from '../base/units.js';
+import { IntegrityTable } from '../member/integrity.js';
+import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
+import { StripeGeometry } from '../stripe/geometry.js';
+import type { MemberView } from '../stripe/stripe-pool.js';
+
+export interface Alarm {
+  readonly code: string;
+  readonly message: string;
+  readonly action: string;
+}
+
+/** A place of the array for which no device is open: missing at assembly, or failed and closed. */
+export interface AbsentMember {
+  readonly record: MemberRecord;
+  readonly path: string;
+}
+
+/** Every bit of the running array that more than one part of the engine looks at. */
+export class ArrayState {
+  readonly shape: ArrayShape;
+  readonly geometry: StripeGeometry;
+  /** By member index; a member that is not there has state missing or failed and a device that is closed (or null). */
+  readonly members: (Member | null)[];
+  readonly records: MemberRecord[];
+  readonly paths: string[];
+  /** One a data member, also for those that are not there (then nothing of it is known). */
+  readonly integrity: IntegrityTable[];
+  readonly integrityKnown: Uint8Array;
+  readonly bitmap: Uint8Array;
+  /** Stripes that a crash may have torn: their parity is not trusted until they are written again from the journal. */
+  readonly untrusted: Uint8Array;
+  untrustedStripes = 0;
+  /** Volume blocks whose only copy in the ring is damaged. */
+  readonly damagedInRing = new Set<number>();
+  epoch: number;
+  protection: 'full' | 'seeding' | 'unprotected' = 'unprotected';
+  /** Set when the array cannot go on at all. */
+  failure: KeelsonError | null = null;
+  readonly #alarms = new Map<string, Alarm>();
+
+  constructor(shape: ArrayShape, epoch: number, members: (Member | null)[], records: MemberRecord[], paths: string[], integrity: IntegrityTable[], bitmap: Uint8Array) {
+    this.shape = shape;
+    this.epoch = epoch;
+    this.geometry = new StripeGeometry(shape.dataMembers - shape.parity, shape.parity, shape.chunkBytes, shape.stripes);
+    this.members = members;
+    this.records = records;
+    this.paths = paths;
+    this.integrity = integrity;
+    this.integrityKnown = new Uint8Array(shape.dataMembers).fill(1);
+    this.bitmap = bitmap;
+    this.untrusted = new Uint8Array(bitmap.length);
+  }
+
+  /** The data members as stripe tasks see them now. */
+  memberView(): MemberView {
+    const n = this.shape.dataMembers;
+    const handle = new Int32Array(n).fill(-1);
+    const rebuiltStripes = new Float64Array(n).fill(Number.POSITIVE_INFINITY);
+    for (let i = 0; i < n; i++) {
+      const member = this.members[i];
+      if (member === null || member === undefined) continue;
+      if (member.state !== 'online' && member.state !== 'rebuilding') continue;
+      handle[i] = member.device.handle;
+      if (member.state === 'rebuilding') rebuiltStripes[i] = member.rebuiltStripes;
+    }
+    return { handle, rebuiltStripes, integrityKnown: this.integrityKnown.slice() };
+  }
+
+  /** True when data member i can be read at this stripe. */
+  readable(i: number, stripe: StripeIndex): boolean {
+    const member = this.members[i];
+    if (member === null || member === undefined) return false;
+    return member.state === 'online' || (member.state === 'rebuilding' && stripe < member.rebuiltStripes);
+  }
+
+  /** Data members that are not whole. */
+  lostDataMembers(): number[] {
+    const lost: number[] = [];
+    for (let i = 0; i < this.shape.dataMembers; i++) if (this.members[i]?.state !== 'online') lost.push(i);
+    return lost;
+  }
+
+  /** Members that are there and take writes. */
+  present(): Member[] {
+    return this.members.filter((member): member is Member => member !== null && (member.state === 'online' || member.state === 'rebuilding'));
+  }
+
+  journalPositions(): number[] {
+    const { dataMembers, journalMembers } = this.shape;
+    return journalMembers === 0 ? Array.from({ length: dataMembers }, (_, i) => i) : Array.from({ length: journalMembers }, (_, i) => dataMembers + i);
+  }
+
+  isWritten(stripe: StripeIndex): boolean {
+    return ((this.bitmap[stripe >>> 3] as number) & (1 << (stripe & 7))) !== 0;
+  }
+
+  /** After a stripe's blocks were written: every page its entries lie on is flushed with the next checkpoint, which also carries its bit. */
+  markChanged(stripe: StripeIndex): void {
+    this.bitmap[stripe >>> 3] = (this.bitmap[stripe >>> 3] as number) | (1 << (stripe & 7));
+    for (const table of this.integrity) table.markStripe(stripe, this.geometry.rows);
+  }
+
+  isUntrusted(stripe: StripeIndex): boolean {
+    return this.untrustedStripes > 0 && ((this.untrusted[stripe >>> 3] as number) & (1 << (stripe & 7))) !== 0;
+  }
+
+  distrust(stripe: StripeIndex): void {
+    if (this.isUntrustedBit(stripe)) return;
+    this.untrusted[stripe >>> 3] = (this.untrusted[stripe >>> 3] as number) | (1 << (stripe & 7));
+    this.untrustedStripes++;
+  }
+
+  isUntrustedBit(stripe: StripeIndex): boolean {
+    return ((this.untrusted[stripe >>> 3] as number) & (1 << (stripe & 7))) !== 0;
+  }
+
+  trustAll(): void {
+    this.untrusted.fill(0);
+    this.untrustedStripes = 0;
+  }
+
+  raise(code: string, message: string, action: string): void {
+    this.#alarms.set(code, { code, message, action });
+  }
+
+  clear(code: string): void {
+    this.#alarms.delete(code);
+  }
+
+  get alarms(): Alarm[] {
+    return [...this.#alarms.values()];
+  }
+}

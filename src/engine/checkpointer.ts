@@ -1,0 +1,198 @@
+import { EXIT, KeelsonError } from '../base/errors.js';
+import type { SegmentSeq } from '../base/units.js';
+import { syncOutcome } from '../device/outcome-io.js';
+import type { Journal } from '../journal/journal.js';
+import { writeCheckpoint } from '../member/checkpoint-io.js';
+import type { IntegrityTable } from '../member/integrity.js';
+import { raiseEpoch } from '../member/member.js';
+import type { Checkpoint, Member } from '../member/member-api.js';
+import type { SlabRegion } from '../memory/slab-region.js';
+import type { ArrayState } from './array-state.js';
+
+interface Request {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Writes the array's durable state, one round at a time: flush the stripes, then the integrity pages that describe them, then the checkpoint whose cursors and
+ * bitmap rest on both (DESIGN 12, checkpoint order). A member that fails on the way starts another round with a higher epoch; a request is
+ * answered after a round in which nothing failed.
+ */
+export class Checkpointer {
+  generation: number;
+  readonly #state: ArrayState;
+  readonly #journal: Journal;
+  readonly #region: SlabRegion;
+  readonly #onFailed: (member: Member, error: KeelsonError) => void;
+  #requests: Request[] = [];
+  #running = false;
+  #wantEpoch = false;
+  #destaged: SegmentSeq = 0;
+  #drained: SegmentSeq = 0;
+  #clean = false;
+  #wantFlush = false;
+
+  constructor(state: ArrayState, journal: Journal, region: SlabRegion, generation: number, onFailed: (member: Member, error: KeelsonError) => void) {
+    this.#state = state;
+    this.#journal = journal;
+    this.#region = region;
+    this.generation = generation;
+    this.#onFailed = onFailed;
+  }
+
+  /** Makes new cursors durable, then moves the tail. Throws ARRAY_FAILED when no member is left to write to. */
+  advance(cursors: { destagedSeq?: SegmentSeq; drainedSeq?: SegmentSeq }): Promise<void> {
+    if (cursors.destagedSeq !== undefined) this.#destaged = Math.max(this.#destaged, cursors.destagedSeq);
+    if (cursors.drainedSeq !== undefined) this.#drained = Math.max(this.#drained, cursors.drainedSeq);
+    return this.#request();
+  }
+
+  /** Membership changed: the next round raises the epoch on every member that is there before anything more is acknowledged (P10). */
+  fence(): Promise<void> {
+    this.#wantEpoch = true;
+    return this.#request();
+  }
+
+  /** Makes what was written to the stripes durable without moving a cursor: rebuild progress, a new protection state. */
+  settle(): Promise<void> {
+    this.#wantFlush = true;
+    return this.#request();
+  }
+
+  /** The last checkpoint of an orderly stop. */
+  finish(): Promise<void> {
+    this.#clean = true;
+    return this.#request();
+  }
+
+  #request(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#requests.push({ resolve, reject });
+      if (!this.#running) {
+        this.#running = true;
+        void this.#loop();
+      }
+    });
+  }
+
+  async #loop(): Promise<void> {
+    while (this.#requests.length > 0) {
+      const requests = this.#requests;
+      this.#requests = [];
+      try {
+        while (!(await this.#round())) this.#wantEpoch = true;
+        for (const request of requests) request.resolve();
+      } catch (error) {
+        for (const request of requests) request.reject(error);
+      }
+    }
+    this.#running = false;
+  }
+
+  /** One round; false when a member failed in it. */
+  async #round(): Promise<boolean> {
+    const state = this.#state;
+    const journal = this.#journal;
+    const destaged = Math.max(this.#destaged, journal.destagedSeq);
+    const wanted = Math.max(this.#drained, journal.drainedSeq);
+    // Without a backup nothing is drained: the cursor follows the other one (P3).
+    const drained = state.protection === 'unprotected' ? Math.max(wanted, destaged) : wanted;
+    const moved = destaged > journal.destagedSeq;
+    let whole = true;
+    if (moved || this.#clean || this.#wantFlush) {
+      this.#wantFlush = false;
+      whole = await this.#flushStripes();
+    }
+    const raise = this.#wantEpoch;
+    if (raise) {
+      this.#wantEpoch = false;
+      state.epoch++;
+      journal.epoch = state.epoch;
+    }
+    const tail = Math.min(destaged, drained);
+    const targets = state.present();
+    if (targets.length === 0) {
+      state.failure = new KeelsonError('ARRAY_FAILED', 'no member is left to write to', { action: 'restore from the backup', exit: EXIT.unavailable });
+      throw state.failure;
+    }
+    const checkpoint = this.#compose(destaged, drained, tail);
+    const failures = raise
+      ? await raiseEpoch(targets, checkpoint, this.#region)
+      : await writeCheckpoint(
+          targets.map((member) => ({ device: member.device, layout: member.superblock.layout })),
+          checkpoint,
+          state.shape.arrayUuid,
+          this.#region,
+        );
+    for (let i = 0; i < targets.length; i++) {
+      const error = failures[i];
+      if (error === null || error === undefined) continue;
+      this.#onFailed(targets[i] as Member, error);
+      whole = false;
+    }
+    if (!whole) return false;
+    if (destaged > journal.destagedSeq) journal.setDestaged(destaged);
+    if (drained > journal.drainedSeq) journal.setDrained(drained);
+    journal.removeBefore(tail);
+    return true;
+  }
+
+  #compose(destagedSeq: SegmentSeq, drainedSeq: SegmentSeq, tailSeq: SegmentSeq): Checkpoint {
+    const state = this.#state;
+    return {
+      epoch: state.epoch,
+      generation: ++this.generation,
+      members: state.records.map((record, i) => {
+        const member = state.members[i];
+        if (member === null || member === undefined) return record;
+        return { index: record.index, uuid: member.superblock.memberUuid, role: record.role, state: member.state, rebuiltStripes: member.rebuiltStripes };
+      }),
+      destagedSeq,
+      drainedSeq,
+      tailSeq,
+      destagedLsn: this.#lsnBefore(destagedSeq),
+      drainedLsn: this.#lsnBefore(drainedSeq),
+      cleanShutdown: this.#clean,
+      protection: state.protection,
+      stripeBitmap: state.bitmap,
+    };
+  }
+
+  /** Highest LSN of the segments before seq. */
+  #lsnBefore(seq: SegmentSeq): number {
+    const { table } = this.#journal;
+    const slot = table.slotOf(seq - 1);
+    if (seq > this.#journal.tailSeq && table.seq[slot] === seq - 1) return table.lastLsn[slot] as number;
+    const next = table.slotOf(seq);
+    if (table.seq[next] === seq) return (table.firstLsn[next] as number) - 1;
+    return this.#journal.nextLsn - 1;
+  }
+
+  async #syncAll(members: Member[], what: string): Promise<boolean> {
+    const results = await Promise.all(members.map((member) => syncOutcome(member.device)));
+    let whole = true;
+    for (let i = 0; i < members.length; i++) {
+      if ((results[i] as number) >= 0) continue;
+      this.#onFailed(members[i] as Member, new KeelsonError('DEVICE_SYNC', `flush of ${what} failed`, { found: `errno ${-(results[i] as number)}` }));
+      whole = false;
+    }
+    return whole;
+  }
+
+  /** Data of the stripes first, then their integrity pages. A failed fdatasync is never retried: the member is failed. */
+  async #flushStripes(): Promise<boolean> {
+    const state = this.#state;
+    const dataMembers = state.present().filter((member) => member.index < state.shape.dataMembers);
+    let whole = await this.#syncAll(dataMembers, 'the stripes');
+    for (const member of dataMembers) {
+      if (member.state !== 'online' && member.state !== 'rebuilding') continue;
+      const error = await (state.integrity[member.index] as IntegrityTable).flush(member.device, state.epoch, this.#region);
+      if (error === null) continue;
+      this.#onFailed(member, error);
+      whole = false;
+    }
+    const left = dataMembers.filter((member) => member.state === 'online' || member.state === 'rebuilding');
+    return (await this.#syncAll(left, 'the integrity pages')) && whole;
+  }
+}

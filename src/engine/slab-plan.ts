@@ -1,0 +1,76 @@
+import { EXIT, KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES, type Bytes, MIB, roundDown, roundUp, type SlabOffset } from '../base/units.js';
+import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
+import type { Slab } from '../memory/slab.js';
+
+/** Superblocks, checkpoints, integrity pages. */
+const META_BYTES = 4 * MIB;
+/** Recovered blocks of degraded rows, on their way to the journal. */
+const LOST_BYTES = MIB;
+/** Work memory of one stripe thread: enough for batches whose I/O is long compared with the 100 microseconds that a task costs. */
+const STRIPE_SCRATCH_BYTES = 16 * MIB;
+/** One request of the largest size that a client may send must fit twice, or reads could wait for each other. */
+const READ_AREA_MIN_BYTES = 64 * MIB;
+const SEGMENT_BUFFERS_MIN = 4;
+
+/** How the slab is divided. Everything that holds payload has its place and its bound here. */
+export interface SlabPlan {
+  readonly meta: SlabRegion;
+  readonly lost: SlabRegion;
+  readonly stripeScratch: readonly { readonly offset: SlabOffset; readonly bytes: Bytes }[];
+  /** One ring segment: replication and recovery of segments that are not resident. */
+  readonly replication: SlabRegion;
+  /** Two ring segments: drained pieces of segments that are not resident. */
+  readonly drain: SlabRegion;
+  /** Blocks fetched for stripes beyond parity. */
+  readonly rebuild: SlabRegion;
+  readonly segmentBuffersAt: SlabOffset;
+  readonly segmentBuffers: number;
+  readonly reads: SlabRegion;
+}
+
+/** Slab bytes that planSlab needs at least. */
+export function slabBytesMin(segmentBytes: Bytes, stripeBytes: Bytes, threads: number): Bytes {
+  const scratch = stripeScratchBytes(stripeBytes, 0);
+  return META_BYTES + LOST_BYTES + threads * scratch + 3 * segmentBytes + rebuildBytes(stripeBytes) + SEGMENT_BUFFERS_MIN * segmentBytes + READ_AREA_MIN_BYTES;
+}
+
+/** A task reads and writes whole stripes at worst, old and new side by side. */
+function stripeScratchBytes(stripeBytes: Bytes, wanted: Bytes): Bytes {
+  return roundUp(Math.max(4 * stripeBytes, wanted), MIB);
+}
+
+function rebuildBytes(stripeBytes: Bytes): Bytes {
+  return roundUp(Math.max(8 * MIB, 4 * stripeBytes), MIB);
+}
+
+/** Divides the slab. stripeBytes: all chunks of a stripe, data and parity. Throws SLAB_TOO_SMALL. */
+export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, threads: number): SlabPlan {
+  const minimum = slabBytesMin(segmentBytes, stripeBytes, threads);
+  if (slab.bytes < minimum) {
+    throw new KeelsonError('SLAB_TOO_SMALL', 'the slab is too small for this array', {
+      found: `memory.slab of ${slab.bytes} bytes`,
+      expected: `at least ${minimum} bytes for segments of ${segmentBytes} bytes and stripes of ${stripeBytes} bytes`,
+      action: 'raise memory.slab or lower journal.segment',
+      exit: EXIT.usage,
+    });
+  }
+  let at = 0;
+  const take = (bytes: Bytes): SlabRegion => {
+    const region = slabRegion(slab, at, roundUp(bytes, BLOCK_BYTES));
+    at += region.bytes;
+    return region;
+  };
+  const meta = take(META_BYTES);
+  const lost = take(LOST_BYTES);
+  const scratchBytes = stripeScratchBytes(stripeBytes, Math.min(STRIPE_SCRATCH_BYTES, roundDown(slab.bytes / 16, MIB)));
+  const stripeScratch = Array.from({ length: threads }, () => take(scratchBytes));
+  const replication = take(segmentBytes);
+  const drain = take(2 * segmentBytes);
+  const rebuild = take(rebuildBytes(stripeBytes));
+  const left = slab.bytes - at;
+  const segmentBuffers = Math.max(SEGMENT_BUFFERS_MIN, Math.floor(Math.min(left * 0.6, left - READ_AREA_MIN_BYTES) / segmentBytes));
+  const buffers = take(segmentBuffers * segmentBytes);
+  const reads = take(slab.bytes - at);
+  return { meta, lost, stripeScratch, replication, drain, rebuild, segmentBuffersAt: buffers.offset, segmentBuffers, reads };
+}

@@ -1,0 +1,111 @@
+import { BLOCK_BYTES, type SegmentSeq, type SlabOffset } from '../base/units.js';
+import type { Member } from '../member/member-api.js';
+import { readOutcome, syncOutcome, writeOutcome } from '../device/outcome-io.js';
+import type { Journal } from './journal.js';
+
+/**
+ * Gives ring segments back the copies they lost: from the slab when resident, else from another copy, to the same slot of a healthy member.
+ * A slot is reserved on every journal member, so there is always room.
+ */
+export class Replicator {
+  readonly #journal: Journal;
+  readonly #scratch: SlabOffset;
+  readonly #copies: number;
+  readonly #failed: (position: number, errno: number) => Promise<void>;
+  #running: Promise<void> | null = null;
+  #again = false;
+
+  /** scratch: slab offset of one segment's worth of memory. */
+  constructor(journal: Journal, copies: number, scratch: SlabOffset, failed: (position: number, errno: number) => Promise<void>) {
+    this.#journal = journal;
+    this.#copies = copies;
+    this.#scratch = scratch;
+    this.#failed = failed;
+  }
+
+  /** Segments that have fewer copies than there could be. */
+  wanting(): SegmentSeq[] {
+    const journal = this.#journal;
+    const list: SegmentSeq[] = [];
+    let online = 0;
+    for (let position = 0; position < journal.members.length; position++) if (journal.isOnline(position)) online++;
+    const want = Math.min(this.#copies, online);
+    for (let seq = journal.tailSeq; seq < journal.headSeq; seq++) {
+      const slot = journal.table.slotOf(seq);
+      if (journal.table.seq[slot] !== seq) continue;
+      let have = 0;
+      for (let position = 0; position < journal.members.length; position++) {
+        if (((journal.table.copies[slot] as number) & (1 << position)) !== 0 && journal.isOnline(position)) have++;
+      }
+      if (have < want) list.push(seq);
+    }
+    return list;
+  }
+
+  /** Runs until no segment wants a copy; a call while it runs makes it look again. */
+  run(): Promise<void> {
+    this.#again = true;
+    this.#running ??= this.#loop().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #loop(): Promise<void> {
+    while (this.#again) {
+      this.#again = false;
+      for (const seq of this.wanting()) if (!(await this.#replicate(seq))) break;
+    }
+  }
+
+  /** False when something failed and the list has to be made again. */
+  async #replicate(seq: SegmentSeq): Promise<boolean> {
+    const journal = this.#journal;
+    const { table } = journal;
+    const slot = table.slotOf(seq);
+    if (table.seq[slot] !== seq || journal.tailSeq > seq) return true;
+    const bytes = (table.used[slot] as number) * BLOCK_BYTES;
+    const target = this.#target(slot, seq);
+    if (target < 0 || bytes === 0) return true;
+    table.pins[slot] = (table.pins[slot] as number) + 1;
+    try {
+      let memory = table.memory[slot] as number;
+      if (memory < 0) {
+        memory = this.#scratch;
+        if (!(await this.#load(slot, bytes))) return true;
+      }
+      const member = journal.members[target] as Member;
+      let result = await writeOutcome(member.device, memory, journal.deviceOffset(target, slot, 0), bytes);
+      if (result >= 0) result = await syncOutcome(member.device);
+      if (result < 0) {
+        await this.#failed(target, -result);
+        this.#again = true;
+        return false;
+      }
+      if (table.seq[slot] === seq && journal.isOnline(target)) table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
+      return true;
+    } finally {
+      table.pins[slot] = (table.pins[slot] as number) - 1;
+    }
+  }
+
+  #target(slot: number, seq: SegmentSeq): number {
+    const journal = this.#journal;
+    for (let i = 0; i < journal.members.length; i++) {
+      const position = (seq + i) % journal.members.length;
+      if (journal.isOnline(position) && ((journal.table.copies[slot] as number) & (1 << position)) === 0) return position;
+    }
+    return -1;
+  }
+
+  async #load(slot: number, bytes: number): Promise<boolean> {
+    const journal = this.#journal;
+    for (let position = 0; position < journal.members.length; position++) {
+      if (((journal.table.copies[slot] as number) & (1 << position)) === 0 || !journal.isOnline(position)) continue;
+      const member = journal.members[position] as Member;
+      if ((await readOutcome(member.device, this.#scratch, journal.deviceOffset(position, slot, 0), bytes)) >= 0) return true;
+      member.readErrors++;
+    }
+    return false;
+  }
+}

@@ -1,0 +1,263 @@
+import { assert } from '../base/assert.js';
+import { KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES, type Bytes, type StripeIndex } from '../base/units.js';
+import type { RingReader } from '../journal/ring-reader.js';
+import type { SlabRegion } from '../memory/slab-region.js';
+import type { Backup } from '../repository/backup.js';
+import type { StripeHold } from '../stripe/stripe-lock.js';
+import {
+  type MemberView,
+  type RebuildTask,
+  SOURCE_KEEP,
+  SOURCE_LOST,
+  SOURCE_ZERO,
+  STRIPE_DONE,
+  type StripeOutcome,
+  type StripePool,
+} from '../stripe/stripe-pool.js';
+import { FROM_BACKUP, FROM_LOST, FROM_PARITY, FROM_RING, FROM_ZERO, newStripeSources, planStripe, type SourceHost, type StripeSources } from './stripe-sources.js';
+
+/** Stripes of one task when parity suffices: a few MiB of each member, so that a task's I/O is long and a waiting write is not. */
+const STRIPES_PER_TASK = 64;
+/** Bytes of a member between two checkpoints of the progress. */
+const CHECKPOINT_EVERY_BYTES = 256 * 1024 * 1024;
+
+export interface RebuildHost extends SourceHost {
+  readonly pool: StripePool;
+  readonly reader: RingReader;
+  members(): MemberView;
+  isWritten(stripe: StripeIndex): boolean;
+  changed(stripe: StripeIndex): void;
+  lock(stripes: Float64Array): Promise<StripeHold>;
+  unlock(hold: StripeHold): void;
+  account(outcome: StripeOutcome): Promise<void>;
+  /** The backup, when it is configured and its image is whole. null: there is none and never was. Throws when it is only out of reach: then rebuild waits. */
+  backup(): Backup | null;
+  /** Members that are being rebuilt, and how far each is. */
+  targets(): readonly { readonly index: number; readonly rebuiltStripes: number }[];
+  /** Every stripe below `stripes` is on the targets now. */
+  progress(stripes: StripeIndex): void;
+  checkpoint(): Promise<void>;
+  /** Lets foreground work go first. */
+  throttle(): Promise<void>;
+}
+
+export interface RebuildCounters {
+  doneStripes: number;
+  totalStripes: number;
+  fromSurvivors: Bytes;
+  fromParity: Bytes;
+  fromJournal: Bytes;
+  fromBackup: Bytes;
+  /** Stored bytes fetched from the backup. */
+  backupStoredBytes: Bytes;
+  lostBlocks: number;
+}
+
+/**
+ * Rebuild, stripe by stripe along the blueprint, onto members in state rebuilding. Up to m lost shards it is the workers' alone; beyond, what parity cannot give
+ * is brought into the slab first.
+ */
+export class Rebuilder {
+  readonly counters: RebuildCounters = { doneStripes: 0, totalStripes: 0, fromSurvivors: 0, fromParity: 0, fromJournal: 0, fromBackup: 0, backupStoredBytes: 0, lostBlocks: 0 };
+  readonly #host: RebuildHost;
+  readonly #region: SlabRegion;
+  readonly #sources: StripeSources;
+  #turn: Promise<void> = Promise.resolve();
+
+  /** region: pages for fetched blocks, at least one stripe's data. */
+  constructor(host: RebuildHost, region: SlabRegion) {
+    this.#host = host;
+    this.#region = region;
+    this.#sources = newStripeSources(host.geometry);
+    assert(region.bytes >= host.geometry.stripeBlocks * BLOCK_BYTES, 'rebuild memory holds the data of a stripe');
+  }
+
+  /** Runs until every target is whole, or until there are none. Throws when it cannot go on now (backup out of reach, a stripe cannot be had). */
+  async run(): Promise<void> {
+    const { geometry } = this.#host;
+    const targets = this.#host.targets();
+    if (targets.length === 0) return;
+    const from = Math.min(...targets.map((target) => target.rebuiltStripes));
+    this.counters.totalStripes = 0;
+    this.counters.doneStripes = 0;
+    for (let stripe = from; stripe < geometry.stripes; stripe++) if (this.#host.isWritten(stripe)) this.counters.totalStripes++;
+    const every = Math.max(STRIPES_PER_TASK, Math.floor(CHECKPOINT_EVERY_BYTES / geometry.chunkBytes));
+    let sinceCheckpoint = 0;
+    let at = from;
+    while (at < geometry.stripes) {
+      const lanes: Float64Array[] = [];
+      const end = this.#take(at, lanes);
+      // A lane that fails must not leave others writing behind the cursor.
+      const results = await Promise.allSettled(lanes.map((stripes) => this.#stripes(stripes)));
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
+      at = end;
+      this.#host.progress(at);
+      sinceCheckpoint += lanes.reduce((sum, lane) => sum + lane.length, 0);
+      if (sinceCheckpoint >= every) {
+        sinceCheckpoint = 0;
+        await this.#host.checkpoint();
+      }
+      await this.#host.throttle();
+    }
+    await this.#host.checkpoint();
+  }
+
+  /** Fills up to one lane a thread with written stripes from `at` on; returns the first stripe not looked at. */
+  #take(at: StripeIndex, lanes: Float64Array[]): StripeIndex {
+    const { geometry, pool } = this.#host;
+    const perLane = Math.max(1, Math.min(STRIPES_PER_TASK, pool.stripesPerTask));
+    let stripe = at;
+    while (lanes.length < pool.threads + 1 && stripe < geometry.stripes) {
+      const lane: number[] = [];
+      for (; stripe < geometry.stripes && lane.length < perLane; stripe++) if (this.#host.isWritten(stripe)) lane.push(stripe);
+      if (lane.length > 0) lanes.push(Float64Array.from(lane));
+    }
+    return stripe;
+  }
+
+  async #stripes(stripes: Float64Array): Promise<void> {
+    const hold = await this.#host.lock(stripes);
+    try {
+      let left = stripes;
+      if (this.#parityCovers(stripes)) {
+        const outcome = await this.#rebuild({ members: this.#host.members(), stripes, targets: this.#targetIndexes(), provided: null, dataOnly: false });
+        left = stripes.filter((_, i) => outcome.status[i] !== STRIPE_DONE);
+        this.#count(stripes.length - left.length);
+      }
+      // Beyond parity, or a survivor's block was bad: stripe by stripe with what journal and backup have.
+      for (const stripe of left) await this.#provided(stripe);
+      for (const stripe of stripes) this.#host.changed(stripe);
+      this.counters.doneStripes += stripes.length;
+    } finally {
+      this.#host.unlock(hold);
+    }
+  }
+
+  #targetIndexes(): number[] {
+    return this.#host.targets().map((target) => target.index);
+  }
+
+  #parityCovers(stripes: Float64Array): boolean {
+    const { geometry } = this.#host;
+    if (stripes.some((stripe) => this.#host.isUntrusted(stripe))) return false;
+    let lost = 0;
+    for (let member = 0; member < geometry.n; member++) if (!this.#host.readable(member, stripes[0] as number)) lost++;
+    return lost <= geometry.m;
+  }
+
+  #count(stripes: number): void {
+    const { geometry } = this.#host;
+    const targets = this.#targetIndexes().length;
+    this.counters.fromParity += stripes * targets * geometry.chunkBytes;
+    this.counters.fromSurvivors += stripes * geometry.k * geometry.chunkBytes;
+  }
+
+  async #rebuild(task: RebuildTask): Promise<StripeOutcome> {
+    const outcome = await this.#host.pool.rebuild(task);
+    await this.#host.account(outcome);
+    return outcome;
+  }
+
+  /** One stripe along the blueprint. The region serves one stripe at a time. */
+  async #provided(stripe: StripeIndex): Promise<void> {
+    const before = this.#turn;
+    let release = (): void => {};
+    this.#turn = new Promise((resolve) => {
+      release = resolve;
+    });
+    await before;
+    try {
+      await this.#blueprint(stripe);
+    } finally {
+      release();
+    }
+  }
+
+  async #blueprint(stripe: StripeIndex): Promise<void> {
+    const { geometry } = this.#host;
+    const backup = this.#host.backup();
+    const has = backup === null ? null : new Uint8Array(geometry.stripeBlocks);
+    if (backup !== null && has !== null) await backup.lookup(stripe * geometry.stripeBlocks, geometry.stripeBlocks, has);
+    planStripe(this.#host, stripe, has, this.#sources);
+    const { from, rewrite } = this.#sources;
+    const words = new Uint32Array(geometry.stripeBlocks).fill(SOURCE_KEEP);
+    const crcs = new Uint32Array(geometry.stripeBlocks);
+    await this.#fetch(stripe, words, crcs, backup);
+    if (rewrite.includes(1)) await this.#rewrite(stripe, rewrite, words, crcs);
+    for (let slot = 0; slot < words.length; slot++) {
+      if (this.#host.readable(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), stripe)) words[slot] = SOURCE_KEEP;
+      if (from[slot] === FROM_LOST) this.counters.lostBlocks++;
+      if (from[slot] === FROM_PARITY) this.counters.fromParity += BLOCK_BYTES;
+    }
+    const outcome = await this.#rebuild({ members: this.#host.members(), stripes: Float64Array.of(stripe), targets: this.#targetIndexes(), provided: words, dataOnly: false });
+    if (outcome.status[0] !== STRIPE_DONE) throw cannot(stripe, outcome.status[0] as number);
+    this.counters.fromSurvivors += this.#survivingShards(stripe) * geometry.chunkBytes;
+  }
+
+  #survivingShards(stripe: StripeIndex): number {
+    const { geometry } = this.#host;
+    let n = 0;
+    for (let member = 0; member < geometry.n; member++) if (this.#host.readable(member, stripe)) n++;
+    return n;
+  }
+
+  /** Brings the planned blocks into the region, the block of slot s to page s of it. */
+  async #fetch(stripe: StripeIndex, words: Uint32Array, crcs: Uint32Array, backup: Backup | null): Promise<void> {
+    const { journal, reader } = this.#host;
+    const { from, place: places } = this.#sources;
+    const page = this.#region.offset / BLOCK_BYTES;
+    const wanted: number[] = [];
+    for (let slot = 0; slot < from.length; slot++) {
+      if (from[slot] === FROM_RING) {
+        const place = places[slot] as number;
+        const crc = journal.table.crc[place] as number;
+        if (await reader.read(place, 1, (page + slot) * BLOCK_BYTES)) {
+          words[slot] = page + slot;
+          crcs[slot] = crc;
+          this.counters.fromJournal += BLOCK_BYTES;
+        } else from[slot] = FROM_LOST;
+      } else if (from[slot] === FROM_BACKUP) wanted.push(slot);
+      else if (from[slot] === FROM_ZERO) words[slot] = SOURCE_ZERO;
+      if (from[slot] === FROM_LOST) words[slot] = SOURCE_LOST;
+    }
+    if (wanted.length > 0 && backup !== null) await this.#fetchBackup(stripe, wanted, words, crcs, backup);
+  }
+
+  /** The backup delivers to consecutive pages: the end of the region takes them, then each goes to its slot's page. */
+  async #fetchBackup(stripe: StripeIndex, wanted: number[], words: Uint32Array, crcs: Uint32Array, backup: Backup): Promise<void> {
+    const { geometry } = this.#host;
+    const view = this.#region.slab.view;
+    const page = this.#region.offset / BLOCK_BYTES;
+    const landing = page + geometry.stripeBlocks;
+    assert(this.#region.bytes >= 2 * geometry.stripeBlocks * BLOCK_BYTES, 'rebuild memory holds the data of two stripes');
+    const fetched = new Uint32Array(wanted.length);
+    const blocks = Float64Array.from(wanted, (slot) => stripe * geometry.stripeBlocks + slot);
+    this.counters.backupStoredBytes += await backup.read(blocks, landing * BLOCK_BYTES, fetched);
+    for (let i = 0; i < wanted.length; i++) {
+      const slot = wanted[i] as number;
+      view.copyWithin((page + slot) * BLOCK_BYTES, (landing + i) * BLOCK_BYTES, (landing + i + 1) * BLOCK_BYTES);
+      words[slot] = page + slot;
+      crcs[slot] = fetched[i] as number;
+      this.counters.fromBackup += BLOCK_BYTES;
+    }
+  }
+
+  /** Rows whose parity does not fit: written again as if destaged, with every parity. */
+  async #rewrite(stripe: StripeIndex, rewrite: Uint8Array, words: Uint32Array, crcs: Uint32Array): Promise<void> {
+    const { geometry } = this.#host;
+    // A lost block counts as zeroes for parity; its entry becomes CRC_LOST with the rebuild that follows.
+    const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word === SOURCE_LOST ? SOURCE_ZERO : word));
+    const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: Float64Array.of(stripe), sources, crcs, rewrite: true });
+    await this.#host.account(outcome);
+    if (outcome.status[0] !== STRIPE_DONE) throw cannot(stripe, outcome.status[0] as number);
+  }
+}
+
+function cannot(stripe: StripeIndex, status: number): KeelsonError {
+  return new KeelsonError('REBUILD_STRIPE', `stripe ${stripe} cannot be rebuilt now`, {
+    found: `status ${status} of its task`,
+    action: 'another member may have failed meanwhile: see keelson status, replace it, and run keelson rebuild again',
+  });
+}

@@ -14,7 +14,7 @@ export interface NbdLimits {
   readonly negotiationBytesMax: number;
   /** Requests of one connection that are not answered yet; then its socket is not read. */
   readonly requestsInFlightMax: number;
-  /** Payload bytes of those requests, reads and writes. One request is always admitted. */
+  /** Payload bytes of those requests, reads and writes, plus replies the socket has not taken. One request is always admitted. */
   readonly bytesInFlightMax: number;
   /** Reply bytes of one connection waiting for its socket; then no more requests are read. */
   readonly replyBytesQueuedMax: number;

@@ -299,7 +299,9 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     const writes = request.type === CMD.WRITE;
     const bytes = writes || request.type === CMD.READ ? request.length : 0;
     if (this.#inFlight >= limits.requestsInFlightMax) return false;
-    if (this.#inFlight > 0 && this.#bytesInFlight + bytes > limits.bytesInFlightMax) return false;
+    // A read's bytes count until the socket has taken them: so long they hold slab memory.
+    const held = this.#bytesInFlight + this.#replies.queuedBytes;
+    if ((this.#inFlight > 0 || !this.#replies.empty) && held + bytes > limits.bytesInFlightMax) return false;
     if (writes && !staging.reserve(bytes, this)) return false;
     request.chargedBytes = bytes;
     request.inFlight = true;

@@ -321,6 +321,8 @@ export class NbdClient {
 
   /** Resolves when the server has closed its side; whatever arrives before is thrown away. */
   async untilClosed(): Promise<void> {
+    // The end may have been seen already, even with the socket paused.
+    if (this.socket.readableEnded) this.socket.destroy();
     this.socket.once('end', () => this.socket.destroy());
     this.socket.resume();
     await this.closed;

@@ -46,12 +46,14 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("selfTest", Napi::Function::New(env, runSelfTest, "selfTest"));
   exports.Set("gfPrepare", Napi::Function::New(env, gf256::gfPrepare, "gfPrepare"));
   exports.Set("gfApply", Napi::Function::New(env, gf256::gfApply, "gfApply"));
+  exports.Set("gfApplyViews", Napi::Function::New(env, gf256::gfApplyViews, "gfApplyViews"));
   exports.Set("crc32c", Napi::Function::New(env, crc32c::crc32cOf, "crc32c"));
   exports.Set("crcBlocks", Napi::Function::New(env, crc32c::crcBlocks, "crcBlocks"));
   exports.Set("crcRun", Napi::Function::New(env, crc32c::crcRun, "crcRun"));
   exports.Set("isZero", Napi::Function::New(env, crc32c::isZeroOf, "isZero"));
   exports.Set("openDevice", Napi::Function::New(env, io::openDevice, "openDevice"));
   exports.Set("closeDevice", Napi::Function::New(env, io::closeDevice, "closeDevice"));
+  exports.Set("dupOver", Napi::Function::New(env, io::dupOver, "dupOver"));
   exports.Set("geometry", Napi::Function::New(env, io::geometry, "geometry"));
   io::registerRing(env, exports);
   return exports;

@@ -7,6 +7,34 @@
 #include "views.h"
 
 namespace keelson::gf256 {
+namespace {
+
+const Plan& planArgument(Napi::Value value) {
+  void* handle = nullptr;
+  if (!value.IsExternal() || napi_get_value_external(value.Env(), value, &handle) != napi_ok || handle == nullptr ||
+      static_cast<Plan*>(handle)->magic != Plan::kMagic) {
+    throw Napi::TypeError::New(value.Env(), "plan must come from gfPrepare");
+  }
+  return *static_cast<Plan*>(handle);
+}
+
+// The views' addresses; all must be of one length, which is taken from the first one seen.
+template <typename Pointer>
+void viewsArgument(Napi::Value value, size_t count, const char* name, Pointer* pointers, size_t& length, bool& first) {
+  const Napi::Env env = value.Env();
+  if (!value.IsArray()) throw Napi::TypeError::New(env, std::string(name) + " must be an array of Uint8Array");
+  const Napi::Array list = value.As<Napi::Array>();
+  if (list.Length() != count) throw Napi::RangeError::New(env, std::string(name) + " must hold " + std::to_string(count) + " views, found " + std::to_string(list.Length()));
+  for (uint32_t i = 0; i < count; i++) {
+    const View<uint8_t> view = bytesArgument(list.Get(i), name);
+    if (first) length = view.length;
+    first = false;
+    if (view.length != length) throw Napi::RangeError::New(env, "all views must be of one length, found " + std::to_string(length) + " and " + std::to_string(view.length));
+    pointers[i] = view.data;
+  }
+}
+
+}  // namespace
 
 Napi::Value gfPrepare(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -27,12 +55,7 @@ Napi::Value gfPrepare(const Napi::CallbackInfo& info) {
 
 void gfApply(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  void* handle = nullptr;
-  if (!info[0].IsExternal() || napi_get_value_external(env, info[0], &handle) != napi_ok || handle == nullptr ||
-      static_cast<Plan*>(handle)->magic != Plan::kMagic) {
-    throw Napi::TypeError::New(env, "plan must come from gfPrepare");
-  }
-  const Plan& plan = *static_cast<Plan*>(handle);
+  const Plan& plan = planArgument(info[0]);
   const View<uint8_t> memory = bytesArgument(info[1], "memory");
   const View<double> offsets = doublesArgument(info[2], "offsets");
   const size_t groups = countArgument(info[3], kSafeInteger, "groups");
@@ -52,6 +75,17 @@ void gfApply(const Napi::CallbackInfo& info) {
     for (size_t r = 0; r < plan.rows; r++) out[r] = memory.data + static_cast<size_t>(group[plan.columns + r]);
     apply(plan, in, out, length, options);
   }
+}
+
+void gfApplyViews(const Napi::CallbackInfo& info) {
+  const Plan& plan = planArgument(info[0]);
+  const uint8_t* in[256];
+  uint8_t* out[256];
+  size_t length = 0;
+  bool first = true;
+  viewsArgument(info[1], plan.columns, "inputs", in, length, first);
+  viewsArgument(info[2], plan.rows, "outputs", out, length, first);
+  apply(plan, in, out, length, {flagArgument(info[3], "accumulate"), false});
 }
 
 }  // namespace keelson::gf256

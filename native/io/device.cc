@@ -57,6 +57,17 @@ void closeDevice(const Napi::CallbackInfo& info) {
   if (::close(fd) != 0 && errno != EINTR) throw systemError(info.Env(), errno, "close " + std::to_string(fd));
 }
 
+void dupOver(const Napi::CallbackInfo& info) {
+  const int fd = static_cast<int>(countArgument(info[0], INT32_MAX, "fd"));
+  const int other = static_cast<int>(countArgument(info[1], INT32_MAX, "other"));
+  if (fd == other) throw Napi::RangeError::New(info.Env(), "fd and other must differ");
+  int result;
+  do {
+    result = ::dup3(other, fd, O_CLOEXEC);
+  } while (result < 0 && (errno == EINTR || errno == EBUSY));
+  if (result < 0) throw systemError(info.Env(), errno, "dup3 over " + std::to_string(fd));
+}
+
 Napi::Value geometry(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = static_cast<int>(countArgument(info[0], INT32_MAX, "fd"));

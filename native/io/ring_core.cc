@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -15,6 +16,7 @@ namespace {
 // Numbers of the kernel's interface that older headers lack.
 constexpr uint32_t kSetupClamp = 1u << 4;
 constexpr uint32_t kSetupCoopTaskrun = 1u << 8;
+constexpr uint32_t kSetupTaskrunFlag = 1u << 9;
 constexpr uint32_t kSetupSingleIssuer = 1u << 12;
 constexpr uint32_t kSetupDeferTaskrun = 1u << 13;
 constexpr uint8_t kOpFsync = 3;
@@ -24,6 +26,8 @@ constexpr uint8_t kOpRead = 22;
 constexpr uint8_t kOpWrite = 23;
 constexpr uint32_t kFsyncDatasync = 1;
 constexpr uint32_t kRegisterBuffers = 0;
+constexpr uint32_t kRegisterEventfd = 4;
+constexpr uint32_t kSqTaskrun = 1u << 2;
 
 // The kernel refuses a fixed buffer larger than this.
 constexpr size_t kFixedBufferBytesMax = size_t{1} << 30;
@@ -47,7 +51,7 @@ RingCore::~RingCore() { close(); }
 
 int RingCore::open(unsigned entries, uint8_t* memory, size_t length) {
   // Best first. Deferred task work runs completions only when we ask, in batches; older kernels (before 6.1) refuse it.
-  for (const uint32_t flags : {kSetupSingleIssuer | kSetupDeferTaskrun, kSetupCoopTaskrun, uint32_t{0}}) {
+  for (const uint32_t flags : {kSetupSingleIssuer | kSetupDeferTaskrun | kSetupTaskrunFlag, kSetupCoopTaskrun | kSetupTaskrunFlag, uint32_t{0}}) {
     params_ = {};
     params_.flags = flags | kSetupClamp;
     fd_ = setup(entries, &params_);
@@ -81,6 +85,7 @@ int RingCore::map() {
   sqes_ = static_cast<io_uring_sqe*>(sqes);
   sqHead_ = at<uint32_t>(sq, params_.sq_off.head);
   sqTail_ = at<uint32_t>(sq, params_.sq_off.tail);
+  sqFlags_ = at<uint32_t>(sq, params_.sq_off.flags);
   sqMask_ = *at<uint32_t>(sq, params_.sq_off.ring_mask);
   uint32_t* array = at<uint32_t>(sq, params_.sq_off.array);
   for (uint32_t i = 0; i < params_.sq_entries; i++) array[i] = i;
@@ -90,6 +95,29 @@ int RingCore::map() {
   cqes_ = at<io_uring_cqe>(cq, params_.cq_off.cqes);
   localTail_ = *sqTail_;
   return 0;
+}
+
+int RingCore::watch() {
+  const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0) return -errno;
+  if (::syscall(SYS_io_uring_register, fd_, kRegisterEventfd, &event, 1) != 0) {
+    const int failure = errno;
+    ::close(event);
+    return -failure;
+  }
+  eventFd_ = event;
+  return event;
+}
+
+bool RingCore::hasDeferred() const { return (__atomic_load_n(sqFlags_, __ATOMIC_ACQUIRE) & kSqTaskrun) != 0; }
+
+void RingCore::wake() {
+  // The signal is taken first: what comes after it signals again. The kernel runs a bounded number of completions at a time.
+  uint64_t signals;
+  while (::read(eventFd_, &signals, sizeof signals) < 0 && errno == EINTR) continue;
+  while (hasDeferred()) {
+    if (enter(fd_, 0, 0, IORING_ENTER_GETEVENTS) < 0 && errno != EINTR) return;
+  }
 }
 
 void RingCore::registerMemory(uint8_t* memory, size_t length) {
@@ -225,6 +253,8 @@ void RingCore::close() {
   cqMap_ = sqMap_ = nullptr;
   ::close(fd_);
   fd_ = -1;
+  if (eventFd_ >= 0) ::close(eventFd_);
+  eventFd_ = -1;
 }
 
 std::string probeRing() {

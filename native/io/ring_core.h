@@ -38,7 +38,10 @@ class RingCore {
   // 0 or an errno. memory is registered as fixed buffers when the kernel permits it (RLIMIT_MEMLOCK), and used plainly otherwise.
   int open(unsigned entries, uint8_t* memory, size_t length);
   bool isOpen() const { return fd_ >= 0; }
-  int fd() const { return fd_; }
+  // An eventfd that becomes readable when completions are there or wait to be run; -errno when it cannot be made.
+  int watch();
+  // After the eventfd became readable: takes its signal and has the kernel run the completions it has put off.
+  void wake();
   size_t inFlight() const { return inFlight_; }
   size_t unfinished() const { return inFlight_ + waiting_.size(); }
   bool hasFixedBuffers() const { return !fixed_.empty(); }
@@ -65,12 +68,14 @@ class RingCore {
   };
 
   int map();
+  bool hasDeferred() const;
   void registerMemory(uint8_t* memory, size_t length);
   void fill();
   void push(uint32_t slot);
   bool finish(uint32_t slot, int32_t result, Completion& completion);
 
   int fd_ = -1;
+  int eventFd_ = -1;
   io_uring_params params_{};
   void* sqMap_ = nullptr;
   size_t sqMapBytes_ = 0;
@@ -80,6 +85,7 @@ class RingCore {
   size_t sqesBytes_ = 0;
   uint32_t* sqHead_ = nullptr;
   uint32_t* sqTail_ = nullptr;
+  uint32_t* sqFlags_ = nullptr;
   uint32_t sqMask_ = 0;
   uint32_t* cqHead_ = nullptr;
   uint32_t* cqTail_ = nullptr;

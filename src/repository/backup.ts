@@ -15,7 +15,7 @@ export interface Backup {
   /**
    * Publishes one repository segment: everything written in (previous head LSN, lastLsn], superseded blocks left out. `pull` is called
    * until it returns null, one call at a time; the next piece is asked for while this one is written, so the memory of piece i has to stay
-   * as it is until pull is called for piece i + 2, or until publish ends. (A pull may be under way when publish rejects: its piece is not used.)
+   * as it is until pull is called for piece i + 2, or until publish ends. When publish settles no pull is under way.
    * Resolves only when the segment is fsynced, renamed and HEAD names it. When it rejects, the outcome is settled by open alone, which has to be
    * called before the next publish: it either finds the old head LSN (nothing was published; leftovers are removed) or, after a connection that was lost
    * at the very end, the new one. Reads go on from the image as it was.

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type BlockIndex, type Bytes, type SlabOffset } from '../base/units.js';
+import type { BlockIndex, Bytes, SlabOffset } from '../base/units.js';
 import type { Backup, BackupOpen, BackupState, PublishedSegment, SegmentHeader, SegmentPiece } from './backup.js';
 import type { Checksums } from './checksums.js';
 import { type Compression, FrameCodec } from './frame-codec.js';
@@ -200,8 +200,17 @@ export class Repository implements Backup {
       const piece = await next;
       if (piece === null) return { ...(await writer.finish()), cipher };
       next = pull();
-      next.catch(() => undefined);
-      await writer.append(piece);
+      const settled = next.then(
+        () => undefined,
+        () => undefined,
+      );
+      try {
+        await writer.append(piece);
+      } catch (error) {
+        // The caller must not find its pull still running when publish is over.
+        await settled;
+        throw error;
+      }
     }
   }
 

@@ -3,11 +3,12 @@ import type { SftpSession } from './sftp-session.js';
 import type { TargetWriter } from './target.js';
 
 /**
- * Payload of one WRITE request. With its request header it fills one 32 KiB SSH packet exactly; a whole 32 KiB would spill into a
- * second, nearly empty one. 64 bytes leave room for handles of up to 39 bytes (OpenSSH's have 4).
+ * Payload of one WRITE request. With its headers it fits one 32 KiB SSH packet; a whole 32 KiB would spill into a second, nearly empty
+ * one. And ssh2 splits what is longer than 31,952 bytes for servers other than OpenSSH, sending the second part after the reply to
+ * the first, from memory that write() has given back by then.
  */
-const WRITE_BYTES = 32 * 1024 - 64;
-/** 1 MiB on the way: below the 2 MiB window of an SSH channel, so that ssh2 never has to queue. */
+export const WRITE_BYTES = 31 * 1024;
+/** Nearly 1 MiB on the way: below the 2 MiB window of an SSH channel, so that ssh2 never has to queue. */
 const WRITES_IN_FLIGHT_MAX = 32;
 
 /** Pipelined writes to one open file. ssh2 copies the bytes into its packet at once, so write() is done when the last packet is handed over. */

@@ -1,0 +1,60 @@
+import { timingSafeEqual } from 'node:crypto';
+import { parentPort, workerData } from 'node:worker_threads';
+import ssh2, { type AuthContext, type Connection, type ParsedKey } from 'ssh2';
+import { known } from '../base/assert.js';
+import { EMBEDDED_USER, type EmbeddedServerData } from './embedded-server.js';
+import { serveSftp } from './sftp-server.js';
+
+/** Entry of the embedded backup host's thread: SSH by ssh2, SFTP by sftp-server.ts. */
+const port = known(parentPort, 'the embedded server runs in a worker thread');
+const data = workerData as EmbeddedServerData;
+const CONNECTIONS_MAX = 16;
+
+const parsed = ssh2.utils.parseKey(data.clientKey);
+if (parsed instanceof Error) throw parsed;
+const clientKey: ParsedKey = parsed;
+
+function equal(a: Buffer, b: Buffer): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+function authenticate(context: AuthContext): void {
+  if (context.method !== 'publickey' || context.username !== EMBEDDED_USER) return context.reject(['publickey']);
+  if (context.key.algo !== clientKey.type || !equal(context.key.data, clientKey.getPublicSSH())) return context.reject(['publickey']);
+  // Without a signature the client only asks whether the key would do.
+  if (context.signature === undefined || context.blob === undefined) return context.accept();
+  if (clientKey.verify(context.blob, context.signature, context.hashAlgo) === true) return context.accept();
+  return context.reject(['publickey']);
+}
+
+/** @types/ssh2 leaves this method out. */
+interface TunableConnection extends Connection {
+  setNoDelay(noDelay: boolean): void;
+}
+
+function serve(client: Connection): void {
+  // Small replies must not wait for the acknowledgement of the one before (40 ms each).
+  (client as TunableConnection).setNoDelay(true);
+  client.on('authentication', authenticate);
+  client.on('error', () => client.end());
+  client.on('session', (acceptSession) => {
+    const session = acceptSession();
+    session.on('subsystem', (accept, reject, info) => {
+      if (info.name !== 'sftp') {
+        reject();
+        return;
+      }
+      const channel = accept();
+      channel.on('error', () => client.end());
+      void serveSftp(channel, data.directory);
+    });
+  });
+}
+
+const server = new ssh2.Server({ hostKeys: [data.hostKey], algorithms: { cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr'] } }, serve);
+server.maxConnections = CONNECTIONS_MAX;
+server.on('error', (error: Error) => port.postMessage({ error: error.message }));
+server.listen(data.port, '127.0.0.1', () => {
+  const address = server.address();
+  port.postMessage({ port: typeof address === 'object' && address !== null ? address.port : 0 });
+});

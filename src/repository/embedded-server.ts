@@ -1,0 +1,84 @@
+import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import ssh2 from 'ssh2';
+import { known } from '../base/assert.js';
+import { KeelsonError } from '../base/errors.js';
+
+export interface EmbeddedServerOptions {
+  /** What clients see as "/". Made when missing. */
+  readonly directory: string;
+  /** Where the key pairs and known_hosts are kept. Made when missing, mode 0700. */
+  readonly keys: string;
+  /** 0 or left out: any free port. */
+  readonly port?: number;
+}
+
+export interface EmbeddedServer {
+  readonly port: number;
+  /** sftp://keelson@127.0.0.1:port/ */
+  readonly url: string;
+  /** Path of the client's private key. */
+  readonly identity: string;
+  /** Path of a known_hosts file with the server's key. */
+  readonly knownHosts: string;
+  close(): Promise<void>;
+}
+
+/** What the server's thread is told. */
+export interface EmbeddedServerData {
+  readonly directory: string;
+  readonly port: number;
+  readonly hostKey: string;
+  readonly clientKey: string;
+}
+
+export const EMBEDDED_USER = 'keelson';
+
+/**
+ * The demonstration's backup host: an SFTP server on the loopback interface, in a thread of its own, for one key and one directory.
+ * Key pairs (ed25519) are made on first use and kept, mode 0600. Throws EMBEDDED_SERVER.
+ */
+export async function startEmbeddedServer(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
+  mkdirSync(options.directory, { recursive: true, mode: 0o700 });
+  mkdirSync(options.keys, { recursive: true, mode: 0o700 });
+  const host = keyPair(join(options.keys, 'host_ed25519'));
+  const client = keyPair(join(options.keys, 'id_ed25519'));
+  const data: EmbeddedServerData = { directory: realpathSync(options.directory), port: options.port ?? 0, hostKey: host.privateKey, clientKey: client.publicKey };
+  const worker = new Worker(new URL('./embedded-server-worker.js', import.meta.url), { workerData: data, name: 'keelson backup host' });
+  const port = await new Promise<number>((resolve, reject) => {
+    const fail = (found: string): void => {
+      const action = 'choose another port, or stop what uses it';
+      reject(new KeelsonError('EMBEDDED_SERVER', 'the embedded backup host did not start', { found, expected: 'a free loopback port', action }));
+    };
+    worker.once('message', (message: { readonly port: number } | { readonly error: string }) => {
+      if ('port' in message) resolve(message.port);
+      else fail(message.error);
+    });
+    worker.once('error', (error) => fail(String(error)));
+    worker.once('exit', () => fail('its thread ended'));
+  });
+  const knownHosts = join(options.keys, 'known_hosts');
+  writeFileSync(knownHosts, `[127.0.0.1]:${port} ${host.publicKey}\n`, { mode: 0o600 });
+  return {
+    port,
+    url: `sftp://${EMBEDDED_USER}@127.0.0.1:${port}/`,
+    identity: client.path,
+    knownHosts,
+    close: async () => {
+      await worker.terminate();
+    },
+  };
+}
+
+function keyPair(path: string): { readonly path: string; readonly privateKey: string; readonly publicKey: string } {
+  if (!existsSync(path)) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'keelson demonstration' });
+    writeFileSync(`${path}.pub`, `${pair.public}\n`, { mode: 0o644 });
+    // Last, so that an interrupted first run is begun again.
+    writeFileSync(path, pair.private, { mode: 0o600 });
+  }
+  chmodSync(path, 0o600);
+  const [type, key] = readFileSync(`${path}.pub`, 'utf8').trim().split(' ');
+  return { path, privateKey: readFileSync(path, 'utf8'), publicKey: `${known(type, 'a key type')} ${known(key, 'a key')}` };
+}

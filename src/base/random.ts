@@ -36,7 +36,8 @@ export function seededRandom(seed: number): Random {
     u32,
     below: (bound) => Math.floor((u32() / 0x1_0000_0000) * bound),
     fill(view) {
-      const words = new Uint32Array(view.buffer, view.byteOffset, view.byteOffset % 4 === 0 ? view.byteLength >>> 2 : 0);
+      const aligned = view.byteOffset % 4 === 0;
+      const words = new Uint32Array(view.buffer, aligned ? view.byteOffset : 0, aligned ? view.byteLength >>> 2 : 0);
       for (let i = 0; i < words.length; i++) words[i] = u32();
       for (let i = words.length * 4; i < view.length; i++) view[i] = u32();
     },

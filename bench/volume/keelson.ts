@@ -5,7 +5,7 @@ import { ArrayRig } from '../../test/system/rig/array.js';
 import { fio } from '../../test/system/rig/fio.js';
 import type { KeelsonProcess } from '../../test/system/rig/keelson-process.js';
 import type { LoopDevice } from '../../test/system/rig/loop-device.js';
-import { OpensshServer } from '../../test/system/rig/openssh-server.js';
+import type { OpensshServer } from '../../test/system/rig/openssh-server.js';
 import type { Scratch } from '../../test/system/rig/scratch.js';
 import { busyCpuSeconds, peakResidentBytes } from './machine.js';
 import { blank } from './peers.js';
@@ -45,7 +45,17 @@ function arrayOf(bench: Bench, file: string, backup?: Record<string, string>): A
 
 /** One figure that is not operations a second: work of `seconds` over `bytes`. */
 function work(workload: string, seconds: number, bytes: number, cpuSeconds: number): VolumeResult {
-  return { workload, iops: 0, gbPerSecond: seconds > 0 ? bytes / seconds / 1e9 : 0, p50Us: 0, p99Us: 0, cpuSeconds, peer: null, seconds, bytes };
+  return {
+    workload,
+    iops: 0,
+    gbPerSecond: seconds > 0 ? bytes / seconds / 1e9 : 0,
+    p50Us: 0,
+    p99Us: 0,
+    cpuSeconds,
+    peer: null,
+    seconds,
+    bytes,
+  };
 }
 
 function memory(workload: string, server: KeelsonProcess): VolumeResult {
@@ -58,7 +68,11 @@ export async function benchVolumeAndRebuild(bench: Bench, plan: Plan): Promise<V
   await array.create();
   const server = await array.serve();
   const results = await runWorkloads({ uri: array.uri }, null, plan);
-  await array.until('everything destaged', (status) => status.journal.destagedLsn >= status.journal.headLsn || status.journal.usedBytes === 0, 120_000);
+  await array.until(
+    'everything destaged',
+    (status) => status.journal.destagedLsn >= status.journal.headLsn || status.journal.usedBytes === 0,
+    120_000,
+  );
 
   const victim = bench.stripe[2] as LoopDevice;
   await array.must(['fail', victim.device]);
@@ -115,7 +129,21 @@ export async function benchRecoveryAndDrain(bench: Bench, sshd: OpensshServer): 
 async function fillRing(array: ArrayRig, ringBytes: number): Promise<void> {
   const stop = new AbortController();
   const volumeBytes = (await array.peek()).volume.bytes;
-  const writing = fio({ ioengine: 'nbd', uri: array.uri, rw: 'randwrite', bs: '4k', iodepth: 32, size: volumeBytes, io_size: ringBytes, norandommap: 1, randrepeat: 0 }, 120_000, stop.signal).catch((error: unknown) => {
+  const writing = fio(
+    {
+      ioengine: 'nbd',
+      uri: array.uri,
+      rw: 'randwrite',
+      bs: '4k',
+      iodepth: 32,
+      size: volumeBytes,
+      io_size: ringBytes,
+      norandommap: 1,
+      randrepeat: 0,
+    },
+    120_000,
+    stop.signal,
+  ).catch((error: unknown) => {
     if (!stop.signal.aborted) throw error;
   });
   let used = -1;

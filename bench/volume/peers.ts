@@ -37,7 +37,17 @@ export async function benchBtrfs(scratch: Scratch, disks: readonly LoopDevice[],
     const seconds = (performance.now() - start) / 1000;
     // Six devices, four of them data: each holds a quarter of what was written.
     const bytes = plan.bytes / (disks.length - 2);
-    results.push({ workload: 'rebuild-member', iops: 0, gbPerSecond: bytes / seconds / 1e9, p50Us: 0, p99Us: 0, cpuSeconds: busyCpuSeconds() - cpu, peer, seconds, bytes });
+    results.push({
+      workload: 'rebuild-member',
+      iops: 0,
+      gbPerSecond: bytes / seconds / 1e9,
+      p50Us: 0,
+      p99Us: 0,
+      cpuSeconds: busyCpuSeconds() - cpu,
+      peer,
+      seconds,
+      bytes,
+    });
     return results;
   } finally {
     await mounted.umount();
@@ -49,14 +59,21 @@ export async function benchBtrfs(scratch: Scratch, disks: readonly LoopDevice[],
 export async function benchQemuNbd(scratch: Scratch, disk: LoopDevice, plan: Plan): Promise<VolumeResult[]> {
   blank(disk);
   const socket = scratch.path('qemu-nbd.sock');
-  const server = spawn('qemu-nbd', ['--persistent', '--format=raw', '--cache=none', '--aio=io_uring', '--shared=8', `--socket=${socket}`, disk.device], { stdio: ['ignore', 'inherit', 'inherit'] });
+  const server = spawn(
+    'qemu-nbd',
+    ['--persistent', '--format=raw', '--cache=none', '--aio=io_uring', '--shared=8', `--socket=${socket}`, disk.device],
+    { stdio: ['ignore', 'inherit', 'inherit'] },
+  );
   scratch.onClose(() => server.kill('SIGKILL'));
   while (!existsSync(socket)) {
     if (server.exitCode !== null) throw new Error(`qemu-nbd ended with ${server.exitCode}`);
     await new Promise((wake) => setTimeout(wake, 20));
   }
   try {
-    return await runWorkloads({ uri: `nbd+unix:///?socket=${socket}` }, `qemu-nbd ${await version('qemu-nbd')} on one device`, { ...plan, bytes: Math.min(plan.bytes, disk.sizeBytes) });
+    return await runWorkloads({ uri: `nbd+unix:///?socket=${socket}` }, `qemu-nbd ${await version('qemu-nbd')} on one device`, {
+      ...plan,
+      bytes: Math.min(plan.bytes, disk.sizeBytes),
+    });
   } finally {
     const gone = once(server, 'exit');
     server.kill('SIGTERM');

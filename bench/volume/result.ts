@@ -29,7 +29,8 @@ export function medians(rounds: readonly VolumeResult[]): VolumeResult[] {
   return [...groups.values()].map((group) => {
     const [first] = group as [VolumeResult];
     const summary: Record<string, unknown> = { workload: first.workload };
-    for (const field of FIELDS) if (first[field] !== undefined) summary[field] = Number(median(group.map((result) => result[field] ?? 0)).toPrecision(5));
+    for (const field of FIELDS)
+      if (first[field] !== undefined) summary[field] = Number(median(group.map((result) => result[field] ?? 0)).toPrecision(5));
     summary.peer = first.peer;
     return summary as unknown as VolumeResult;
   });
@@ -49,6 +50,10 @@ export function table(results: readonly VolumeResult[]): string {
   ]);
   const head = ['workload', 'what', 'ops/s', 'GB/s', 'p50 us', 'p99 us', 'CPU s', 'seconds', 'bytes'];
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
-  const line = (cells: readonly string[]): string => cells.map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  ').trimEnd();
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => (i < 2 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd();
   return [line(head), ...rows.map(line)].join('\n');
 }

@@ -28,13 +28,28 @@ const WORKLOADS: readonly Workload[] = [
 
 export async function runWorkloads(target: Target, peer: string | null, plan: Plan): Promise<VolumeResult[]> {
   const results: VolumeResult[] = [];
-  for (const { name, options, once } of WORKLOADS) results.push(await measure(target, peer, name, plan, { ...options, ...(once ? {} : { time_based: 1, runtime: plan.seconds }) }));
+  for (const { name, options, once } of WORKLOADS)
+    results.push(await measure(target, peer, name, plan, { ...options, ...(once ? {} : { time_based: 1, runtime: plan.seconds }) }));
   return results;
 }
 
-async function measure(target: Target, peer: string | null, workload: string, plan: Plan, options: Readonly<Record<string, string | number>>): Promise<VolumeResult> {
+async function measure(
+  target: Target,
+  peer: string | null,
+  workload: string,
+  plan: Plan,
+  options: Readonly<Record<string, string | number>>,
+): Promise<VolumeResult> {
   const engine = 'uri' in target ? { ioengine: 'nbd', uri: target.uri } : { ioengine: 'io_uring', filename: target.file, direct: 1 };
   const before = busyCpuSeconds();
   const figures = await fio({ ...engine, ...options, size: plan.bytes, norandommap: 1, randrepeat: 0, refill_buffers: 0 });
-  return { workload, iops: figures.iops, gbPerSecond: figures.gbPerSecond, p50Us: figures.p50Us, p99Us: figures.p99Us, cpuSeconds: busyCpuSeconds() - before, peer };
+  return {
+    workload,
+    iops: figures.iops,
+    gbPerSecond: figures.gbPerSecond,
+    p50Us: figures.p50Us,
+    p99Us: figures.p99Us,
+    cpuSeconds: busyCpuSeconds() - before,
+    peer,
+  };
 }

@@ -26,7 +26,13 @@ test.beforeEach((t) => {
   const scratch = new Scratch();
   const members = [0, 1, 2, 3, 4, 5].map((i) => join(scratch.memory, `data-${i}`));
   const journal = [0, 1].map((i) => join(scratch.memory, `journal-${i}`));
-  const array = new ArrayRig(scratch, { stripeMembers: members, journalMembers: journal, memberSize: `${MEMBER_BYTES / MIB}MiB`, journalSize: '32MiB', slab: '64MiB' });
+  const array = new ArrayRig(scratch, {
+    stripeMembers: members,
+    journalMembers: journal,
+    memberSize: `${MEMBER_BYTES / MIB}MiB`,
+    journalSize: '32MiB',
+    slab: '64MiB',
+  });
   t.context = { scratch, array, members: [...members, ...journal], image: join(scratch.memory, 'image') };
 });
 test.afterEach.always((t) => t.context.scratch.close());
@@ -55,7 +61,10 @@ function keep(t: ExecutionContext<Context>): () => void {
 }
 
 /** What a damaged array answers: everything right, or it refuses to serve. Anything else is the failure this file looks for. */
-async function verdict(array: ArrayRig, image: string): Promise<{ answer: 'right' | 'refused' | 'wrong'; detail: string; checksumErrors: number }> {
+async function verdict(
+  array: ArrayRig,
+  image: string,
+): Promise<{ answer: 'right' | 'refused' | 'wrong'; detail: string; checksumErrors: number }> {
   const server = array.spawn();
   try {
     await server.ready();
@@ -65,44 +74,61 @@ async function verdict(array: ArrayRig, image: string): Promise<{ answer: 'right
   const difference = await differs(array, image).catch((error: unknown) => String(error));
   const status = await array.status();
   await server.kill();
-  return { answer: difference === '' ? 'right' : 'wrong', detail: difference, checksumErrors: status.members.reduce((sum, member) => sum + member.checksumErrors, 0) };
+  return {
+    answer: difference === '' ? 'right' : 'wrong',
+    detail: difference,
+    checksumErrors: status.members.reduce((sum, member) => sum + member.checksumErrors, 0),
+  };
 }
 
 for (const end of ['stop', 'kill'] as const) {
-  test.serial(`bits flipped in any zone of one member of an array that was ${end === 'stop' ? 'stopped' : 'killed'}: everything reads right`, async (t) => {
-    t.timeout(240_000);
-    const seed = Date.now() % 1_000_000;
-    t.log(`seed ${seed}`);
-    const random = seededRandom(seed);
-    const below = (bound: number): number => random.below(bound);
-    const { array, members, image } = t.context;
-    await fill(t, seed, end);
-    const reset = keep(t);
-    const cases: { member: string; zones: readonly Zone[]; step: number; counts: boolean }[] = [];
-    const victims = [members[below(6)] as string, members[6 + below(2)] as string];
-    for (const member of victims) {
-      const zones = await memberZones(array, member);
-      const first: Zone = { name: 'first superblock', offset: 0, length: SUPERBLOCK_BYTES };
-      const last: Zone = { name: 'last superblock', offset: statSync(member).size - EDGE_BYTES, length: EDGE_BYTES };
-      const plain = [[first], [last], [first, last], [zones.checkpointA], [zones.checkpointB], [zones.checkpointA, zones.checkpointB], [zones.integrity], [zones.journal], [zones.data]];
-      for (const set of plain) {
-        if (set.some((zone) => zone.length === 0)) continue;
-        // Small structures get a flip in every page, so that it cannot miss; the large zones one in every chunk.
-        const small = set.every((zone) => zone.length <= 2 * MIB);
-        cases.push({ member, zones: set, step: small ? 512 : 64 * KIB, counts: set[0] === zones.data });
+  test.serial(
+    `bits flipped in any zone of one member of an array that was ${end === 'stop' ? 'stopped' : 'killed'}: everything reads right`,
+    async (t) => {
+      t.timeout(240_000);
+      const seed = Date.now() % 1_000_000;
+      t.log(`seed ${seed}`);
+      const random = seededRandom(seed);
+      const below = (bound: number): number => random.below(bound);
+      const { array, members, image } = t.context;
+      await fill(t, seed, end);
+      const reset = keep(t);
+      const cases: { member: string; zones: readonly Zone[]; step: number; counts: boolean }[] = [];
+      const victims = [members[below(6)] as string, members[6 + below(2)] as string];
+      for (const member of victims) {
+        const zones = await memberZones(array, member);
+        const first: Zone = { name: 'first superblock', offset: 0, length: SUPERBLOCK_BYTES };
+        const last: Zone = { name: 'last superblock', offset: statSync(member).size - EDGE_BYTES, length: EDGE_BYTES };
+        const plain = [
+          [first],
+          [last],
+          [first, last],
+          [zones.checkpointA],
+          [zones.checkpointB],
+          [zones.checkpointA, zones.checkpointB],
+          [zones.integrity],
+          [zones.journal],
+          [zones.data],
+        ];
+        for (const set of plain) {
+          if (set.some((zone) => zone.length === 0)) continue;
+          // Small structures get a flip in every page, so that it cannot miss; the large zones one in every chunk.
+          const small = set.every((zone) => zone.length <= 2 * MIB);
+          cases.push({ member, zones: set, step: small ? 512 : 64 * KIB, counts: set[0] === zones.data });
+        }
       }
-    }
-    const failures: string[] = [];
-    for (const { member, zones, step, counts } of cases) {
-      const flips = zones.reduce((sum, zone) => sum + flipBits(member, zone, below, step), 0);
-      const what = `${flips} bits in ${zones.map((zone) => zone.name).join(' and ')} of ${member}`;
-      const { answer, detail, checksumErrors } = await verdict(array, image);
-      if (answer !== 'right') failures.push(`${what}: ${answer}: ${detail}`);
-      else if (counts && checksumErrors === 0) failures.push(`${what}: the damage is not counted`);
-      reset();
-    }
-    t.deepEqual(failures, []);
-  });
+      const failures: string[] = [];
+      for (const { member, zones, step, counts } of cases) {
+        const flips = zones.reduce((sum, zone) => sum + flipBits(member, zone, below, step), 0);
+        const what = `${flips} bits in ${zones.map((zone) => zone.name).join(' and ')} of ${member}`;
+        const { answer, detail, checksumErrors } = await verdict(array, image);
+        if (answer !== 'right') failures.push(`${what}: ${answer}: ${detail}`);
+        else if (counts && checksumErrors === 0) failures.push(`${what}: the damage is not counted`);
+        reset();
+      }
+      t.deepEqual(failures, []);
+    },
+  );
 }
 
 test.serial('bits flipped in the data of more members than parity covers: an error or the right bytes, never wrong ones', async (t) => {
@@ -110,7 +136,8 @@ test.serial('bits flipped in the data of more members than parity covers: an err
   const random = seededRandom(7);
   const { array, members, image } = t.context;
   await fill(t, 11, 'stop');
-  for (const member of members.slice(0, 3)) flipBits(member, (await memberZones(array, member)).data, (bound) => random.below(bound), 16 * KIB);
+  for (const member of members.slice(0, 3))
+    flipBits(member, (await memberZones(array, member)).data, (bound) => random.below(bound), 16 * KIB);
   await array.serve();
   // nbdcopy stops at the first error: that is a right answer too.
   const difference = await differs(array, image).catch((error: unknown) => `${error instanceof Error ? error.message : String(error)}`);

@@ -21,7 +21,11 @@ const VICTIM = 3;
 test.beforeEach(async (t) => {
   const scratch = new Scratch();
   const disks = await loopDevices(scratch, 6, MEMBER_BYTES);
-  t.context = { scratch, disks, array: new ArrayRig(scratch, { stripeMembers: disks.map((disk) => disk.device), journalSize: '16MiB', parity: 2 }) };
+  t.context = {
+    scratch,
+    disks,
+    array: new ArrayRig(scratch, { stripeMembers: disks.map((disk) => disk.device), journalSize: '16MiB', parity: 2 }),
+  };
 });
 test.afterEach.always((t) => t.context.scratch.close());
 
@@ -49,13 +53,23 @@ for (const [content, make] of Object.entries(CONTENTS)) {
     const { array, disks } = t.context;
     const victim = disks[VICTIM] as LoopDevice;
     await make(victim.device);
-    const before = await run('sha256sum', disks.map((disk) => disk.file));
+    const before = await run(
+      'sha256sum',
+      disks.map((disk) => disk.file),
+    );
 
     const refused = await array.verb('create');
     t.is(refused.status, 3, `${refused.stdout}${refused.stderr}`);
     t.true(refused.stderr.includes(victim.device), `the message names the member: ${refused.stderr}`);
     t.regex(refused.stderr, /--force/, 'the message says which flag insists');
-    t.is(await run('sha256sum', disks.map((disk) => disk.file)), before, 'not a byte of any member was changed');
+    t.is(
+      await run(
+        'sha256sum',
+        disks.map((disk) => disk.file),
+      ),
+      before,
+      'not a byte of any member was changed',
+    );
 
     await array.create('--force');
     const server = await array.serve();
@@ -74,7 +88,11 @@ test.serial('create refuses members of a Keelson array, also after it was served
   const refused = await array.verb('create');
   t.is(refused.status, 3, `${refused.stdout}${refused.stderr}`);
   const again = await array.serve();
-  t.regex(await run('qemu-io', ['-f', 'raw', array.uri, '-c', 'read -P 0x5a 0 1M']), /read 1048576\/1048576/, 'the refused create harmed nothing');
+  t.regex(
+    await run('qemu-io', ['-f', 'raw', array.uri, '-c', 'read -P 0x5a 0 1M']),
+    /read 1048576\/1048576/,
+    'the refused create harmed nothing',
+  );
   await again.stop();
 });
 

@@ -35,7 +35,14 @@ async function arrayOn(scratch: Scratch, backup: Record<string, string>, file = 
   const journal = await loopDevices(scratch, 2, JOURNAL_BYTES);
   return new ArrayRig(
     scratch,
-    { stripeMembers: stripe.map((disk) => disk.device), journalMembers: journal.map((disk) => disk.device), journalSize: '128MiB', segment: '4MiB', backup, drain: BY_HAND },
+    {
+      stripeMembers: stripe.map((disk) => disk.device),
+      journalMembers: journal.map((disk) => disk.device),
+      journalSize: '128MiB',
+      segment: '4MiB',
+      backup,
+      drain: BY_HAND,
+    },
     file,
   );
 }
@@ -72,7 +79,8 @@ function firstForeignBlock(image: string, first: string, second: string): number
       if (length === 0) return -1;
       for (let block = 0; block < length; block += BLOCK_BYTES) {
         const bytes = mine.subarray(block, block + BLOCK_BYTES);
-        if (!bytes.equals(one.subarray(block, block + BLOCK_BYTES)) && !bytes.equals(two.subarray(block, block + BLOCK_BYTES))) return (at + block) / BLOCK_BYTES;
+        if (!bytes.equals(one.subarray(block, block + BLOCK_BYTES)) && !bytes.equals(two.subarray(block, block + BLOCK_BYTES)))
+          return (at + block) / BLOCK_BYTES;
       }
     }
   } finally {
@@ -80,58 +88,64 @@ function firstForeignBlock(image: string, first: string, second: string): number
   }
 }
 
-test.serial('sshd killed in the middle of an upload: nothing is lost, nothing trimmed early, the repository restores, and the drain goes on when sshd is back', async (t) => {
-  t.timeout(240_000);
-  const { scratch, sshd, repository } = t.context;
-  const seed = Date.now() % 1_000_000;
-  t.log(`seed ${seed}`);
-  const array = await arrayOn(scratch, sshd.backup(repository));
-  await array.create();
-  let server = await array.serve();
-  const before = join(scratch.memory, 'before');
-  const after = join(scratch.memory, 'after');
-  const restored = join(scratch.memory, 'restored');
-  await churn(array.uri, { seed, bytes: 48 * MIB, range: RANGE });
-  await array.must(['drain', '--wait']);
-  await takeImage(array, before);
-  const drained = (await array.status()).drain.drainedLsn;
+test.serial(
+  'sshd killed in the middle of an upload: nothing is lost, nothing trimmed early, the repository restores, and the drain goes on when sshd is back',
+  async (t) => {
+    t.timeout(240_000);
+    const { scratch, sshd, repository } = t.context;
+    const seed = Date.now() % 1_000_000;
+    t.log(`seed ${seed}`);
+    const array = await arrayOn(scratch, sshd.backup(repository));
+    await array.create();
+    let server = await array.serve();
+    const before = join(scratch.memory, 'before');
+    const after = join(scratch.memory, 'after');
+    const restored = join(scratch.memory, 'restored');
+    await churn(array.uri, { seed, bytes: 48 * MIB, range: RANGE });
+    await array.must(['drain', '--wait']);
+    await takeImage(array, before);
+    const drained = (await array.status()).drain.drainedLsn;
 
-  await churn(array.uri, { seed: seed + 1, bytes: 80 * MIB, range: RANGE });
-  await takeImage(array, after);
-  const stored = storedBytes(repository);
-  await array.must(['drain']);
-  const deadline = performance.now() + 20_000;
-  while (storedBytes(repository) < stored + 4 * MIB && performance.now() < deadline) await delay(2);
-  await sshd.kill();
-  t.true(storedBytes(repository) > stored, 'the upload had begun');
+    await churn(array.uri, { seed: seed + 1, bytes: 80 * MIB, range: RANGE });
+    await takeImage(array, after);
+    const stored = storedBytes(repository);
+    await array.must(['drain']);
+    const deadline = performance.now() + 20_000;
+    while (storedBytes(repository) < stored + 4 * MIB && performance.now() < deadline) await delay(2);
+    await sshd.kill();
+    t.true(storedBytes(repository) > stored, 'the upload had begun');
 
-  const cut = await array.until('the target is reported unreachable', (status) => status.drain.state === 'unreachable' && Boolean(status.drain.lastError));
-  t.true(cut.drain.drainedLsn >= drained);
-  t.true(cut.drain.drainedLsn < cut.journal.headLsn, 'what was not published is not called drained');
-  t.true(cut.drain.undrainedBytes > 0);
-  t.true(cut.alarms.length > 0, 'an alarm names the trouble');
-  t.is(await differs(array, after), '', 'the volume is served all the while');
+    const cut = await array.until(
+      'the target is reported unreachable',
+      (status) => status.drain.state === 'unreachable' && Boolean(status.drain.lastError),
+    );
+    t.true(cut.drain.drainedLsn >= drained);
+    t.true(cut.drain.drainedLsn < cut.journal.headLsn, 'what was not published is not called drained');
+    t.true(cut.drain.undrainedBytes > 0);
+    t.true(cut.alarms.length > 0, 'an alarm names the trouble');
+    t.is(await differs(array, after), '', 'the volume is served all the while');
 
-  // The repository of this moment restores, to a point between the two images; exactly the first one when nothing more was published.
-  await restoreImage(scratch, repository, restored);
-  t.is(firstForeignBlock(restored, before, after), -1, 'every block is of the one or the other image');
-  if (cut.drain.drainedLsn === drained) await t.notThrowsAsync(run('cmp', [restored, before]));
+    // The repository of this moment restores, to a point between the two images; exactly the first one when nothing more was published.
+    await restoreImage(scratch, repository, restored);
+    t.is(firstForeignBlock(restored, before, after), -1, 'every block is of the one or the other image');
+    if (cut.drain.drainedLsn === drained) await t.notThrowsAsync(run('cmp', [restored, before]));
 
-  // The ring still has it all, also after a crash of the server.
-  await server.kill();
-  await sshd.run();
-  server = await array.serve();
-  t.is(await differs(array, after), '');
-  await array.must(['drain', '--wait']);
-  const end = await array.status();
-  t.is(end.drain.drainedLsn, end.journal.headLsn);
-  t.is(end.drain.undrainedBytes, 0);
-  await server.stop();
-  truncateSync(restored, 0);
-  runQuietly('rm', ['-rf', `${repository}-copy`]);
-  await restoreImage(scratch, repository, restored);
-  await t.notThrowsAsync(run('cmp', [restored, after]), 'and the repository restores to the newest image');
-});
+    // The ring still has it all, also after a crash of the server.
+    await server.kill();
+    await sshd.run();
+    server = await array.serve();
+    t.is(await differs(array, after), '');
+    await array.must(['drain', '--wait']);
+    const end = await array.status();
+    t.is(end.drain.drainedLsn, end.journal.headLsn);
+    t.is(end.drain.undrainedBytes, 0);
+    await server.stop();
+    truncateSync(restored, 0);
+    runQuietly('rm', ['-rf', `${repository}-copy`]);
+    await restoreImage(scratch, repository, restored);
+    await t.notThrowsAsync(run('cmp', [restored, after]), 'and the repository restores to the newest image');
+  },
+);
 
 test.serial('sshd killed and back again: a running server drains on without being told', async (t) => {
   t.timeout(120_000);
@@ -144,7 +158,11 @@ test.serial('sshd killed and back again: a running server drains on without bein
   await array.must(['drain']);
   await array.until('unreachable', (status) => status.drain.state === 'unreachable');
   await sshd.run();
-  await array.until('everything drained', (status) => status.drain.undrainedBytes === 0 && status.drain.drainedLsn === status.journal.headLsn, 90_000);
+  await array.until(
+    'everything drained',
+    (status) => status.drain.undrainedBytes === 0 && status.drain.drainedLsn === status.journal.headLsn,
+    90_000,
+  );
   t.pass();
 });
 
@@ -165,7 +183,9 @@ test.serial('a changed host key is refused: nothing is sent, status says so, and
   server = await array.serve();
   await churn(array.uri, { seed: 2, bytes: 4 * MIB, range: RANGE });
   await array.must(['drain']);
-  const refused = await array.until('the host key is refused', (status) => /host key/i.test(`${status.drain.lastError ?? ''} ${status.alarms.map((alarm) => `${alarm.code} ${alarm.message}`).join(' ')}`));
+  const refused = await array.until('the host key is refused', (status) =>
+    /host key/i.test(`${status.drain.lastError ?? ''} ${status.alarms.map((alarm) => `${alarm.code} ${alarm.message}`).join(' ')}`),
+  );
   t.true(refused.drain.undrainedBytes > 0);
   t.is(storedBytes(repository), stored, 'nothing was sent to the stranger');
   await server.stop();
@@ -187,7 +207,9 @@ test.serial('a full remote disk is reported, the volume is served on, and the dr
   const image = join(scratch.memory, 'image');
   await churn(array.uri, { seed: 3, bytes: 64 * MIB, range: RANGE });
   await array.must(['drain']);
-  const full = await array.until('the full disk is reported', (status) => /space|full/i.test(`${status.drain.lastError ?? ''} ${status.alarms.map((alarm) => `${alarm.code} ${alarm.message}`).join(' ')}`));
+  const full = await array.until('the full disk is reported', (status) =>
+    /space|full/i.test(`${status.drain.lastError ?? ''} ${status.alarms.map((alarm) => `${alarm.code} ${alarm.message}`).join(' ')}`),
+  );
   t.true(full.drain.undrainedBytes > 0);
   t.true(full.drain.drainedLsn < full.journal.headLsn);
   await churn(array.uri, { seed: 4, bytes: 4 * MIB, range: RANGE });

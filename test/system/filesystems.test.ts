@@ -114,5 +114,9 @@ async function killInTheMiddle(t: ExecutionContext<Scratch>, system: FileSystem)
   await disk.detach();
 }
 
-test.serial('ext4: files flushed before kill -9 of the server are there after its restart, and e2fsck finds nothing', (t) => killInTheMiddle(t, ext4));
-test.serial('xfs: files flushed before kill -9 of the server are there after its restart, and xfs_repair finds nothing', (t) => killInTheMiddle(t, xfs));
+test.serial('ext4: files flushed before kill -9 of the server are there after its restart, and e2fsck finds nothing', (t) =>
+  killInTheMiddle(t, ext4),
+);
+test.serial('xfs: files flushed before kill -9 of the server are there after its restart, and xfs_repair finds nothing', (t) =>
+  killInTheMiddle(t, xfs),
+);

@@ -41,7 +41,14 @@ export interface Status {
     readonly writeErrors: number;
     readonly checksumErrors: number;
   }[];
-  readonly journal: { readonly copies: number; readonly bytes: number; readonly usedBytes: number; readonly fillRatio: number; readonly headLsn: number; readonly destagedLsn: number };
+  readonly journal: {
+    readonly copies: number;
+    readonly bytes: number;
+    readonly usedBytes: number;
+    readonly fillRatio: number;
+    readonly headLsn: number;
+    readonly destagedLsn: number;
+  };
   readonly drain: {
     readonly drainedLsn: number;
     readonly undrainedBytes: number;
@@ -113,7 +120,10 @@ export class ArrayRig {
   /** A verb that must end with status 0 (or one of the given ones). */
   async must(args: readonly string[], allowed: readonly number[] = [0]): Promise<string> {
     const result = await this.verb(...args);
-    if (!allowed.includes(result.status)) throw new Error(`keelson ${args.join(' ')} ended with ${result.status}\n${result.stderr.slice(-4000)}\n${result.stdout.slice(-4000)}`);
+    if (!allowed.includes(result.status))
+      throw new Error(
+        `keelson ${args.join(' ')} ended with ${result.status}\n${result.stderr.slice(-4000)}\n${result.stdout.slice(-4000)}`,
+      );
     return result.stdout;
   }
 
@@ -173,14 +183,27 @@ export async function differs(array: ArrayRig, file: string): Promise<string> {
 
 function toml(options: ArrayOptions, socket: string, control: string): string {
   const list = (paths: readonly string[]): string => `[${paths.map((path) => JSON.stringify(path)).join(', ')}]`;
-  const lines = [`name = "${options.name ?? 'rig'}"`, '', '[stripe]', `members = ${list(options.stripeMembers)}`, `parity = ${options.parity ?? 2}`, `chunk = "${options.chunk ?? '64KiB'}"`];
+  const lines = [
+    `name = "${options.name ?? 'rig'}"`,
+    '',
+    '[stripe]',
+    `members = ${list(options.stripeMembers)}`,
+    `parity = ${options.parity ?? 2}`,
+    `chunk = "${options.chunk ?? '64KiB'}"`,
+  ];
   if (options.memberSize !== undefined) lines.push(`memberSize = "${options.memberSize}"`);
   if (options.spares !== undefined) lines.push(`spares = ${list(options.spares)}`);
   lines.push('', '[journal]');
   if (options.journalMembers !== undefined) lines.push(`members = ${list(options.journalMembers)}`);
-  lines.push(`copies = ${options.journalCopies ?? 2}`, `size = "${options.journalSize ?? '32MiB'}"`, `segment = "${options.segment ?? '1MiB'}"`);
-  if (options.backup !== undefined) lines.push('', '[backup]', ...Object.entries(options.backup).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
-  if (options.drain !== undefined) lines.push('', '[drain]', ...Object.entries(options.drain).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
+  lines.push(
+    `copies = ${options.journalCopies ?? 2}`,
+    `size = "${options.journalSize ?? '32MiB'}"`,
+    `segment = "${options.segment ?? '1MiB'}"`,
+  );
+  if (options.backup !== undefined)
+    lines.push('', '[backup]', ...Object.entries(options.backup).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
+  if (options.drain !== undefined)
+    lines.push('', '[drain]', ...Object.entries(options.drain).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
   lines.push('', '[export]', `nbd = ["unix:${socket}"]`, `durability = "${options.durability ?? 'write-back'}"`);
   lines.push('', '[control]', `socket = "${control}"`, '', '[memory]', `slab = "${options.slab ?? '96MiB'}"`, '');
   return lines.join('\n');

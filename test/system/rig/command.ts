@@ -50,7 +50,9 @@ export function attempt(program: string, args: readonly string[], options: Comma
 export async function run(program: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
   const result = await attempt(program, args, options);
   if (result.status !== 0) {
-    throw new Error(`${program} ${args.join(' ')} ended with status ${result.status}\n${result.stderr.slice(-4000)}\n${result.stdout.slice(-4000)}`);
+    throw new Error(
+      `${program} ${args.join(' ')} ended with status ${result.status}\n${result.stderr.slice(-4000)}\n${result.stdout.slice(-4000)}`,
+    );
   }
   return result.stdout;
 }

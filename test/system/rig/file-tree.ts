@@ -38,7 +38,10 @@ export class FileTree {
       const path = this.path(root, i);
       try {
         const found = readFileSync(path);
-        if (!found.equals(this.#bytes(i))) bad.push(`${path}: sha256 ${createHash('sha256').update(found).digest('hex')} of ${found.length} bytes, expected ${this.#sizes[i]} bytes`);
+        if (!found.equals(this.#bytes(i)))
+          bad.push(
+            `${path}: sha256 ${createHash('sha256').update(found).digest('hex')} of ${found.length} bytes, expected ${this.#sizes[i]} bytes`,
+          );
       } catch (error) {
         bad.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
       }

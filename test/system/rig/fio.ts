@@ -23,12 +23,17 @@ interface FioOutput {
 }
 
 /** Runs one fio job given as key=value options and returns its figures. Throws, with what fio said, when it reports an error. */
-export async function fio(options: Readonly<Record<string, string | number>>, timeout_ms = 300_000, signal?: AbortSignal): Promise<FioResult> {
+export async function fio(
+  options: Readonly<Record<string, string | number>>,
+  timeout_ms = 300_000,
+  signal?: AbortSignal,
+): Promise<FioResult> {
   const args = ['--output-format=json', '--name=job', ...Object.entries(options).map(([key, value]) => `--${key}=${value}`)];
   const result = await attempt('fio', args, signal === undefined ? { timeout_ms } : { timeout_ms, signal });
   // Warnings come before the JSON on the same stream.
   const start = result.stdout.indexOf('{');
-  if (result.status !== 0 || start < 0) throw new Error(`fio ${args.join(' ')} ended with ${result.status}\n${result.stderr.slice(-3000)}\n${result.stdout.slice(-3000)}`);
+  if (result.status !== 0 || start < 0)
+    throw new Error(`fio ${args.join(' ')} ended with ${result.status}\n${result.stderr.slice(-3000)}\n${result.stdout.slice(-3000)}`);
   const job = (JSON.parse(result.stdout.slice(start)) as FioOutput).jobs[0];
   if (job === undefined) throw new Error('fio reported no job');
   if (job.error !== 0) throw new Error(`fio reports error ${job.error}\n${result.stderr.slice(-3000)}`);

@@ -68,8 +68,12 @@ export class KeelsonProcess {
   async ready(timeout_ms = READY_TIMEOUT_MS): Promise<this> {
     const deadline = performance.now() + timeout_ms;
     while (!(await greets(this.socket))) {
-      if (this.#ended) throw new Error(`keelson serve ended with ${this.child.exitCode ?? this.child.signalCode} before it served\n${this.log().slice(-4000)}`);
-      if (performance.now() > deadline) throw new Error(`keelson serve is not accepting after ${timeout_ms} ms\n${this.log().slice(-4000)}`);
+      if (this.#ended)
+        throw new Error(
+          `keelson serve ended with ${this.child.exitCode ?? this.child.signalCode} before it served\n${this.log().slice(-4000)}`,
+        );
+      if (performance.now() > deadline)
+        throw new Error(`keelson serve is not accepting after ${timeout_ms} ms\n${this.log().slice(-4000)}`);
       await new Promise((wake) => setTimeout(wake, READY_POLL_MS));
     }
     return this;
@@ -91,7 +95,8 @@ export class KeelsonProcess {
     const timer = setTimeout(() => this.child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     await gone;
     clearTimeout(timer);
-    if (this.child.exitCode !== 0) throw new Error(`keelson serve ended with ${this.child.exitCode ?? this.child.signalCode} after SIGTERM\n${this.log().slice(-4000)}`);
+    if (this.child.exitCode !== 0)
+      throw new Error(`keelson serve ended with ${this.child.exitCode ?? this.child.signalCode} after SIGTERM\n${this.log().slice(-4000)}`);
   }
 }
 

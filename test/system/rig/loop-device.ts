@@ -14,7 +14,11 @@ export interface LoopDevice {
 }
 
 /** Makes a file of sizeBytes zeroes (sparse) and attaches it with O_DIRECT underneath. Detached when the scratch closes. */
-export async function loopDevice(scratch: Scratch, sizeBytes: number, name = `disk-${randomBytes(4).toString('hex')}`): Promise<LoopDevice> {
+export async function loopDevice(
+  scratch: Scratch,
+  sizeBytes: number,
+  name = `disk-${randomBytes(4).toString('hex')}`,
+): Promise<LoopDevice> {
   const file = join(scratch.memory, name);
   const fd = openSync(file, 'w');
   ftruncateSync(fd, sizeBytes);

@@ -9,7 +9,10 @@ export interface Zone {
 }
 
 /** Where the zones of a member lie, as `inspect --json` says it: the numbers are looked for by name, wherever in its answer they stand. */
-export async function memberZones(array: ArrayRig, member: string): Promise<Record<'checkpointA' | 'checkpointB' | 'integrity' | 'journal' | 'data', Zone>> {
+export async function memberZones(
+  array: ArrayRig,
+  member: string,
+): Promise<Record<'checkpointA' | 'checkpointB' | 'integrity' | 'journal' | 'data', Zone>> {
   const answer: unknown = JSON.parse(await array.must(['inspect', member, '--json']));
   const number = (key: string, at = 0): number => {
     const value = find(answer, key);

@@ -36,7 +36,8 @@ export class NbdDisk {
     });
     const deadline = performance.now() + READY_TIMEOUT_MS;
     while (!existsSync(`${folder}/disk`)) {
-      if (fuse.exitCode !== null || performance.now() > deadline) throw new Error(`nbdfuse does not show ${socket}\n${readFileSync(`${folder}.log`, 'utf8')}`);
+      if (fuse.exitCode !== null || performance.now() > deadline)
+        throw new Error(`nbdfuse does not show ${socket}\n${readFileSync(`${folder}.log`, 'utf8')}`);
       await new Promise((wake) => setTimeout(wake, 20));
     }
     return new NbdDisk(await attachLoop(scratch, `${folder}/disk`), fuse, folder);

@@ -94,7 +94,8 @@ export class OpensshServer {
     this.#scratch.onClose(() => this.#killTree());
     const deadline = performance.now() + READY_TIMEOUT_MS;
     while (!(await accepts(this.port))) {
-      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`sshd does not accept\n${readFileSync(join(this.#home, 'sshd.log'), 'utf8')}`);
+      if (child.exitCode !== null || performance.now() > deadline)
+        throw new Error(`sshd does not accept\n${readFileSync(join(this.#home, 'sshd.log'), 'utf8')}`);
       await new Promise((wake) => setTimeout(wake, 20));
     }
   }

@@ -78,7 +78,10 @@ function sweepAbandoned(parent: string): void {
     const pid = Number(name.slice(PREFIX.length).split('-')[0]);
     if (!Number.isInteger(pid) || alive(pid)) continue;
     const folder = join(parent, name);
-    runQuietly('sh', ['-c', `for l in $(losetup -l -n -O NAME,BACK-FILE | awk -v f="${folder}/" 'index($2, f) == 1 { print $1 }'); do umount -l $l; losetup -d $l; done`]);
+    runQuietly('sh', [
+      '-c',
+      `for l in $(losetup -l -n -O NAME,BACK-FILE | awk -v f="${folder}/" 'index($2, f) == 1 { print $1 }'); do umount -l $l; losetup -d $l; done`,
+    ]);
     runQuietly('sh', ['-c', `awk -v f="${folder}/" 'index($2, f) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r -n 1 umount -l`]);
     rmSync(folder, { recursive: true, force: true });
   }

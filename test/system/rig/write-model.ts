@@ -98,7 +98,10 @@ export class WriteModel {
   #check(sector: number, value: number, wrong: string[]): number {
     const allowed = this.#candidates.get(sector) ?? [this.#settled[sector] ?? 0];
     // Zeroes do not say which request wrote them: any permitted one that writes zeroes will do.
-    const match = value === 0 ? allowed.findLast((sequence) => sequence === 0 || this.#requests.get(sequence)?.zero === true) : allowed.find((sequence) => sequence === value && this.#requests.get(sequence)?.zero === false);
+    const match =
+      value === 0
+        ? allowed.findLast((sequence) => sequence === 0 || this.#requests.get(sequence)?.zero === true)
+        : allowed.find((sequence) => sequence === value && this.#requests.get(sequence)?.zero === false);
     if (match === undefined) {
       const shown = value < 0 ? 'bytes that no request wrote there' : value === 0 ? 'zeroes' : `request ${value}`;
       wrong.push(`sector ${sector} holds ${shown}; permitted: ${allowed.map((sequence) => this.#name(sequence)).join(', ')}`);
@@ -119,7 +122,9 @@ export class WriteModel {
         const b = this.#requests.get(found[j] ?? 0);
         if (a === undefined || b === undefined || a === b || a.zero || b.zero) continue;
         if (covers(a, first + j) && covers(b, first + i)) {
-          wrong.push(`block ${first / SECTORS_PER_BLOCK} is torn between requests ${a.sequence} and ${b.sequence}, which both cover its sectors ${i} and ${j}`);
+          wrong.push(
+            `block ${first / SECTORS_PER_BLOCK} is torn between requests ${a.sequence} and ${b.sequence}, which both cover its sectors ${i} and ${j}`,
+          );
           return;
         }
       }

@@ -76,7 +76,11 @@ function openError(path: string, error: unknown): KeelsonError {
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new KeelsonError('DEVICE_DENIED', `${path} may not be opened`, { found, action: 'run as a user who may read and write it', cause: error });
+      return new KeelsonError('DEVICE_DENIED', `${path} may not be opened`, {
+        found,
+        action: 'run as a user who may read and write it',
+        cause: error,
+      });
     default:
       return new KeelsonError('DEVICE_OPEN', `${path} cannot be opened`, { found, cause: error });
   }

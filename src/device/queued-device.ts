@@ -83,4 +83,3 @@ export class QueuedDevice implements Device, RequestOwner {
     this.#release(this);
   }
 }
-

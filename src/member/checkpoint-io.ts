@@ -78,7 +78,12 @@ export async function readCheckpointHeaders(target: CheckpointTarget, region: Sl
 }
 
 /** Reads and checks one slot; throws as decodeCheckpoint, or DEVICE_READ. */
-export async function readCheckpointSlot(target: CheckpointTarget, slot: number, arrayUuid: string, region: SlabRegion): Promise<Checkpoint> {
+export async function readCheckpointSlot(
+  target: CheckpointTarget,
+  slot: number,
+  arrayUuid: string,
+  region: SlabRegion,
+): Promise<Checkpoint> {
   const offset = slotOffset(target.layout, slot);
   await readDevice(target.device, region.offset, offset, CHECKPOINT_HEADER_BYTES);
   const first = regionView(region, 0, CHECKPOINT_HEADER_BYTES);

@@ -43,7 +43,9 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
   const { crc32c } = loadAddon();
   const header = crc32c(bytes, 0, HEADER_CRC_AT, 0);
   record.seek(HEADER_CRC_AT).u32(header);
-  record.seek(WHOLE_CRC_AT).u32(crc32c(bytes, CHECKPOINT_HEADER_BYTES, bytes.length - CHECKPOINT_HEADER_BYTES, crc32c(bytes, 0, WHOLE_CRC_AT, 0)));
+  record
+    .seek(WHOLE_CRC_AT)
+    .u32(crc32c(bytes, CHECKPOINT_HEADER_BYTES, bytes.length - CHECKPOINT_HEADER_BYTES, crc32c(bytes, 0, WHOLE_CRC_AT, 0)));
   return bytes;
 }
 
@@ -73,12 +75,16 @@ export interface CheckpointHeader {
 export function decodeCheckpointHeader(bytes: Uint8Array, slotBytes: Bytes): CheckpointHeader {
   assert(bytes.length >= CHECKPOINT_HEADER_BYTES, 'a whole checkpoint header');
   const record = new RecordReader(bytes.subarray(0, CHECKPOINT_HEADER_BYTES));
-  if (Buffer.compare(record.bytes(8), Buffer.from(CHECKPOINT_MAGIC, 'latin1')) !== 0) throw new KeelsonError('CHECKPOINT_ABSENT', 'no checkpoint here');
+  if (Buffer.compare(record.bytes(8), Buffer.from(CHECKPOINT_MAGIC, 'latin1')) !== 0)
+    throw new KeelsonError('CHECKPOINT_ABSENT', 'no checkpoint here');
   const crc = loadAddon().crc32c(bytes, 0, HEADER_CRC_AT, 0);
   if (new RecordReader(bytes).seek(HEADER_CRC_AT).u32() !== crc) throw corrupt('the header');
   const version = record.u32();
   if (version !== CHECKPOINT_VERSION) {
-    throw new KeelsonError('CHECKPOINT_VERSION', 'the checkpoint has another version', { found: String(version), expected: String(CHECKPOINT_VERSION) });
+    throw new KeelsonError('CHECKPOINT_VERSION', 'the checkpoint has another version', {
+      found: String(version),
+      expected: String(CHECKPOINT_VERSION),
+    });
   }
   const incompatible = record.u32();
   if ((incompatible & ~KNOWN_INCOMPATIBLE_FLAGS) !== 0) {
@@ -111,7 +117,10 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
   const crc = crc32c(bytes, CHECKPOINT_HEADER_BYTES, bodyBytes, crc32c(bytes, 0, WHOLE_CRC_AT, 0));
   if (new RecordReader(bytes).seek(WHOLE_CRC_AT).u32() !== crc) throw corrupt('the whole');
   if (header.arrayUuid !== arrayUuid) {
-    throw new KeelsonError('CHECKPOINT_FOREIGN', 'the checkpoint belongs to another array', { found: header.arrayUuid, expected: arrayUuid });
+    throw new KeelsonError('CHECKPOINT_FOREIGN', 'the checkpoint belongs to another array', {
+      found: header.arrayUuid,
+      expected: arrayUuid,
+    });
   }
   try {
     const record = new RecordReader(bytes).seek(56);

@@ -44,7 +44,14 @@ export function nextGeneration(generation: number, epoch: number): number {
 }
 
 /** Encodes one page at byte `at` of memory: entries [first, first + 1020) of the table, padded with zeroes. docs/on-disk-format.md, "Integrity zone". */
-export function encodeIntegrityPage(memory: Buffer, at: number, entries: Uint32Array, page: number, generation: number, seed: IntegritySeed): void {
+export function encodeIntegrityPage(
+  memory: Buffer,
+  at: number,
+  entries: Uint32Array,
+  page: number,
+  generation: number,
+  seed: IntegritySeed,
+): void {
   const first = page * INTEGRITY_ENTRIES;
   const source = entries.subarray(first, Math.min(first + INTEGRITY_ENTRIES, entries.length));
   const words = new Uint32Array(memory.buffer, memory.byteOffset + at, INTEGRITY_PAGE_BYTES / 4);

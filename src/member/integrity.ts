@@ -96,7 +96,11 @@ export class IntegrityTable {
     assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
     const covered = coveredPages(stripeBitmap, rows, this.blocks, this.pages);
     const groups: number[] = [];
-    for (let page = covered.next(0); page >= 0; page = covered.next((groups[groups.length - 1] as number) * INTEGRITY_GROUP_PAGES + INTEGRITY_GROUP_PAGES)) {
+    for (
+      let page = covered.next(0);
+      page >= 0;
+      page = covered.next((groups[groups.length - 1] as number) * INTEGRITY_GROUP_PAGES + INTEGRITY_GROUP_PAGES)
+    ) {
       groups.push(Math.floor(page / INTEGRITY_GROUP_PAGES));
     }
     let readErrors = 0;
@@ -221,7 +225,14 @@ export class IntegrityTable {
     return end - first;
   }
 
-  async #writeRun(device: Device, first: number, count: number, epoch: number, region: SlabRegion, at: number): Promise<KeelsonError | null> {
+  async #writeRun(
+    device: Device,
+    first: number,
+    count: number,
+    epoch: number,
+    region: SlabRegion,
+    at: number,
+  ): Promise<KeelsonError | null> {
     const bytes = count * INTEGRITY_PAGE_BYTES;
     const memory = regionView(region, at, bytes);
     for (let i = 0; i < count; i++) {

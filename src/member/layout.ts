@@ -50,7 +50,10 @@ export function computeLayout(input: LayoutInput): MemberLayout {
   assert(Number.isSafeInteger(stripes) && stripes >= 1, 'at least one stripe');
   assert(Number.isSafeInteger(journalBytes) && journalBytes >= 0 && journalBytes % BLOCK_BYTES === 0, 'journal zone of whole blocks');
 
-  const checkpointBytes = roundUp(CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES + Math.ceil(stripes / 8) + CHECKPOINT_ROOM_BYTES, ZONE_BYTES);
+  const checkpointBytes = roundUp(
+    CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES + Math.ceil(stripes / 8) + CHECKPOINT_ROOM_BYTES,
+    ZONE_BYTES,
+  );
   const firstCheckpoint = ZONE_BYTES;
   const dataBytes = holdsChunks(input.role) ? stripes * chunkBytes : 0;
   const integrityPages = Math.ceil(dataBytes / BLOCK_BYTES / INTEGRITY_ENTRIES);
@@ -126,7 +129,8 @@ export function layoutProblem(layout: MemberLayout): string {
     end = offset + bytes;
   }
   if (layout.checkpointBytes < CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES) return 'checkpoint slots are too small';
-  if (layout.integrityPages !== Math.ceil(layout.dataBytes / BLOCK_BYTES / INTEGRITY_ENTRIES)) return 'integrity zone and data zone differ in size';
+  if (layout.integrityPages !== Math.ceil(layout.dataBytes / BLOCK_BYTES / INTEGRITY_ENTRIES))
+    return 'integrity zone and data zone differ in size';
   if (!Number.isSafeInteger(end)) return 'offsets of 2^53 or more';
   return '';
 }

@@ -29,7 +29,14 @@ export async function openMember(provider: DeviceProvider, path: string, region:
   try {
     device = await provider.open(path, { readOnly });
   } catch (error) {
-    return { path, device: null, superblock: null, checkpoint: null, checkpointError: null, error: KeelsonError.from(error, 'DEVICE_OPEN') };
+    return {
+      path,
+      device: null,
+      superblock: null,
+      checkpoint: null,
+      checkpointError: null,
+      error: KeelsonError.from(error, 'DEVICE_OPEN'),
+    };
   }
   let superblock: Superblock;
   try {

@@ -67,18 +67,29 @@ export function assessMembership(found: readonly FoundMember[], arrayUuid?: stri
       return verdict('foreign', refusal('MEMBER_FOREIGN', `${path} belongs to another array`, superblock.shape.arrayUuid, uuid));
     }
     if (JSON.stringify(superblock.shape) !== shapeText) {
-      return verdict('foreign', refusal('MEMBER_SHAPE', `${path} has another idea of the array`, JSON.stringify(superblock.shape), shapeText));
+      return verdict(
+        'foreign',
+        refusal('MEMBER_SHAPE', `${path} has another idea of the array`, JSON.stringify(superblock.shape), shapeText),
+      );
     }
     const twin = ours.find((other) => other !== member && other.superblock?.memberUuid === superblock.memberUuid);
     if (twin !== undefined) {
-      return verdict('duplicate', refusal('MEMBER_DUPLICATE', `${path} and ${twin.path} hold the same member`, superblock.memberUuid, 'one device a member'));
+      return verdict(
+        'duplicate',
+        refusal('MEMBER_DUPLICATE', `${path} and ${twin.path} hold the same member`, superblock.memberUuid, 'one device a member'),
+      );
     }
     if (record === null || record.index !== superblock.index) {
-      return verdict('replaced', refusal('MEMBER_REPLACED', `${path} is no longer a member`, `member ${superblock.memberUuid}`, 'a member that the table lists'));
+      return verdict(
+        'replaced',
+        refusal('MEMBER_REPLACED', `${path} is no longer a member`, `member ${superblock.memberUuid}`, 'a member that the table lists'),
+      );
     }
     return epochVerdict(member, record, checkpoint, epoch, verdict);
   });
-  const there = new Set(verdicts.filter(({ verdict }) => verdict === 'usable' || verdict === 'spare' || verdict === 'stale').map(({ record }) => record?.uuid));
+  const there = new Set(
+    verdicts.filter(({ verdict }) => verdict === 'usable' || verdict === 'spare' || verdict === 'stale').map(({ record }) => record?.uuid),
+  );
   return { shape, epoch, checkpoint, verdicts, missing: checkpoint.members.filter(({ uuid: id }) => !there.has(id)) };
 }
 
@@ -92,7 +103,16 @@ function epochVerdict(
   if (record.state === 'spare') return verdict('spare', null);
   const own = ownEpoch(member);
   const stale = (found: string, expected: string): MemberVerdict =>
-    verdict('stale', refusal('MEMBER_STALE', `${member.path} was away while the array went on`, found, expected, 'leave it in: what it missed is copied to it'));
+    verdict(
+      'stale',
+      refusal(
+        'MEMBER_STALE',
+        `${member.path} was away while the array went on`,
+        found,
+        expected,
+        'leave it in: what it missed is copied to it',
+      ),
+    );
   if (record.state === 'failed' || record.state === 'missing') return stale(`state ${record.state} at epoch ${checkpoint.epoch}`, 'online');
   if (own === epoch) return verdict('usable', null);
   // Without the table of the newest epoch nobody knows who was left out of it.
@@ -151,7 +171,10 @@ function compareCheckpoints(a: Checkpoint, b: Checkpoint, ours: readonly FoundMe
   if (a.generation !== b.generation) return a.generation - b.generation;
   const table = (checkpoint: Checkpoint): string => JSON.stringify(checkpoint.members);
   const holders = (checkpoint: Checkpoint): number =>
-    ours.filter(({ checkpoint: other }) => other?.epoch === checkpoint.epoch && other.generation === checkpoint.generation && table(other) === table(checkpoint)).length;
+    ours.filter(
+      ({ checkpoint: other }) =>
+        other?.epoch === checkpoint.epoch && other.generation === checkpoint.generation && table(other) === table(checkpoint),
+    ).length;
   const online = (checkpoint: Checkpoint): number => checkpoint.members.filter(({ state }) => state === 'online').length;
   return holders(a) - holders(b) || online(b) - online(a);
 }

@@ -72,7 +72,8 @@ export function decodeSuperblock(bytes: Uint8Array): Superblock {
     throw new KeelsonError('SUPERBLOCK_ABSENT', 'no Keelson superblock here');
   }
   const crc = loadAddon().crc32c(bytes, 0, CRC_AT, 0);
-  if (new RecordReader(bytes).seek(CRC_AT).u32() !== crc) throw new KeelsonError('SUPERBLOCK_CORRUPT', 'the superblock has a wrong checksum');
+  if (new RecordReader(bytes).seek(CRC_AT).u32() !== crc)
+    throw new KeelsonError('SUPERBLOCK_CORRUPT', 'the superblock has a wrong checksum');
   const version = record.u32();
   if (version !== SUPERBLOCK_VERSION) {
     throw new KeelsonError('SUPERBLOCK_VERSION', 'the superblock has another version', {
@@ -135,8 +136,10 @@ function decodeFields(record: RecordReader): Superblock {
   if (role === undefined) throw invalid('an unknown role');
   if (index >= MEMBERS_MAX) throw invalid(`member index ${index}`);
   if (dataMembers > MEMBERS_MAX || parity < 1 || parity >= dataMembers) throw invalid(`${dataMembers} data members with ${parity} parity`);
-  if (chunkBytes < BLOCK_BYTES || chunkBytes % BLOCK_BYTES !== 0 || stripes < 1) throw invalid(`${stripes} stripes of ${chunkBytes}-byte chunks`);
-  if (segmentBytes < BLOCK_BYTES || ringBytes % segmentBytes !== 0) throw invalid(`a ring of ${ringBytes} bytes in segments of ${segmentBytes}`);
+  if (chunkBytes < BLOCK_BYTES || chunkBytes % BLOCK_BYTES !== 0 || stripes < 1)
+    throw invalid(`${stripes} stripes of ${chunkBytes}-byte chunks`);
+  if (segmentBytes < BLOCK_BYTES || ringBytes % segmentBytes !== 0)
+    throw invalid(`a ring of ${ringBytes} bytes in segments of ${segmentBytes}`);
   const problem = layoutProblem(layout);
   if (problem !== '') throw invalid(problem);
   if (role !== 'journal' && layout.dataBytes !== stripes * chunkBytes) throw invalid('a data zone that does not hold its stripes');

@@ -103,7 +103,10 @@ export class PageAllocator {
   /** Gives back pages that were granted: a whole run or a part of one. Grants waiting requests before it returns. */
   free(offset: SlabOffset, pages: number): void {
     const first = (offset - this.#offset) / BLOCK_BYTES;
-    assert(Number.isInteger(first) && Number.isInteger(pages) && first >= 0 && pages >= 1 && first + pages <= this.pages, 'a run of this allocator');
+    assert(
+      Number.isInteger(first) && Number.isInteger(pages) && first >= 0 && pages >= 1 && first + pages <= this.pages,
+      'a run of this allocator',
+    );
     for (let page = first; page < first + pages; page++) assert(this.#used[page] === 1, `page ${page} is freed once`);
     this.#used.fill(0, first, first + pages);
     this.#usedPages -= pages;

@@ -44,7 +44,14 @@ export function deviceConformance(name: string, makeProvider: (slab: Slab) => De
     const { slab, provider, path } = bench(t);
     const device = await provider.open(path);
     const random = seededRandom(7);
-    for (const [memoryPage, devicePage, pages] of [[0, 0, 1], [1, 3, 1], [3, 1, 5], [5, 4095, 257], [511, 255, 513], [2, 8191, 1]] as const) {
+    for (const [memoryPage, devicePage, pages] of [
+      [0, 0, 1],
+      [1, 3, 1],
+      [3, 1, 5],
+      [5, 4095, 257],
+      [511, 255, 513],
+      [2, 8191, 1],
+    ] as const) {
       const memory = memoryPage * BLOCK_BYTES;
       const bytes = pages * BLOCK_BYTES;
       const payload = slab.view.subarray(memory, memory + bytes);

@@ -37,7 +37,12 @@ export function superblockOf(index: number, change: Partial<Superblock> = {}): S
     memberUuid: MEMBER_UUIDS[index] as string,
     index,
     role,
-    layout: computeLayout({ role, chunkBytes: shape.chunkBytes, stripes: shape.stripes, journalBytes: role === 'journal' ? shape.ringBytes : 0 }),
+    layout: computeLayout({
+      role,
+      chunkBytes: shape.chunkBytes,
+      stripes: shape.stripes,
+      journalBytes: role === 'journal' ? shape.ringBytes : 0,
+    }),
     epoch: 1,
     generation: 1,
     ...change,
@@ -86,5 +91,11 @@ export function memberBench(t: ExecutionContext, regionBytes = 2 * MIB): MemberB
   const provider = createDeviceProvider(slab, 'fs');
   const folder = scratchFolder(t);
   t.teardown(() => provider.close());
-  return { slab, provider, folder, region: slabRegion(slab, MIB, regionBytes), device: (name, bytes) => provider.open(scratchFile(folder, name, bytes)) };
+  return {
+    slab,
+    provider,
+    folder,
+    region: slabRegion(slab, MIB, regionBytes),
+    device: (name, bytes) => provider.open(scratchFile(folder, name, bytes)),
+  };
 }

@@ -33,7 +33,13 @@ test('a checkpoint comes back field for field, whatever the size of its bitmap',
 
 test('a member table of 64 rows, the most there can be, comes back', (t) => {
   const random = seededRandom(5);
-  const members: MemberRecord[] = Array.from({ length: 64 }, (_, index) => ({ index, uuid: newUuid(random), role: 'both', state: 'spare', rebuiltStripes: index }));
+  const members: MemberRecord[] = Array.from({ length: 64 }, (_, index) => ({
+    index,
+    uuid: newUuid(random),
+    role: 'both',
+    state: 'spare',
+    rebuiltStripes: index,
+  }));
   const checkpoint = checkpointOf({ members });
   t.deepEqual(decodeCheckpoint(encodeCheckpoint(checkpoint, SHAPE.arrayUuid), SHAPE.arrayUuid), checkpoint);
 });
@@ -86,7 +92,8 @@ test('a checkpoint goes to every member, into the other slot each time, and the 
   for (let generation = 1; generation <= 3; generation++) {
     const checkpoint = randomCheckpoint(generation, stripes / 8, { generation });
     t.deepEqual(await writeCheckpoint(targets, checkpoint, SHAPE.arrayUuid, generation === 2 ? small : bench.region), [null, null, null]);
-    for (const target of targets) t.deepEqual(await readNewestCheckpoint(target, SHAPE.arrayUuid, generation === 1 ? small : bench.region), checkpoint);
+    for (const target of targets)
+      t.deepEqual(await readNewestCheckpoint(target, SHAPE.arrayUuid, generation === 1 ? small : bench.region), checkpoint);
   }
 });
 
@@ -95,7 +102,8 @@ test('a torn checkpoint, in its header or in its body, falls back to the one bef
   const { layout } = superblockOf(0);
   const target = { device: await device('member', layout.totalBytes), layout };
   for (const tornAt of [0, 512, 4096 + 512, 8192]) {
-    for (const generation of [4, 5]) await writeCheckpoint([target], randomCheckpoint(generation, 25, { generation }), SHAPE.arrayUuid, region);
+    for (const generation of [4, 5])
+      await writeCheckpoint([target], randomCheckpoint(generation, 25, { generation }), SHAPE.arrayUuid, region);
     const spoil = async (slot: 0 | 1): Promise<void> => {
       await readDevice(target.device, region.offset, layout.checkpointOffset[slot], 12_288);
       const bytes = regionView(region, tornAt, 512);
@@ -120,7 +128,6 @@ test('a member that cannot be written is told apart from those that can', async 
   t.is(results[1], null);
   t.is((await readNewestCheckpoint(good, SHAPE.arrayUuid, region)).generation, 1);
 });
-
 
 function checksum(bytes: Uint8Array): Uint8Array {
   const { crc32c } = loadAddon();

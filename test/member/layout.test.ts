@@ -27,12 +27,18 @@ test('zones never overlap, start on whole MiB, and lie between the superblocks o
       const least = computeLayout(shape).totalBytes;
       const layout = computeLayout({ ...shape, memberBytes: least + spareBytes });
       t.is(layoutProblem(layout), '');
-      for (const offset of [...layout.checkpointOffset, layout.integrityOffset, layout.journalOffset, layout.dataOffset]) t.is(offset % MIB, 0);
+      for (const offset of [...layout.checkpointOffset, layout.integrityOffset, layout.journalOffset, layout.dataOffset])
+        t.is(offset % MIB, 0);
       const zones = [
         [0, 2 * BLOCK_BYTES],
         [layout.checkpointOffset[0], layout.checkpointBytes],
         [layout.checkpointOffset[1], layout.checkpointBytes],
-        [layout.integrityOffset, layout.integrityPages === 0 ? 0 : integrityCopyOffset(layout, layout.integrityPages - 1, 1) + INTEGRITY_PAGE_BYTES - layout.integrityOffset],
+        [
+          layout.integrityOffset,
+          layout.integrityPages === 0
+            ? 0
+            : integrityCopyOffset(layout, layout.integrityPages - 1, 1) + INTEGRITY_PAGE_BYTES - layout.integrityOffset,
+        ],
         [layout.journalOffset, layout.journalBytes],
         [layout.dataOffset, layout.dataBytes],
         [superblockOffsets(layout.totalBytes, 0)[1], 2 * BLOCK_BYTES],

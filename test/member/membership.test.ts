@@ -21,7 +21,14 @@ function member(index: number, epoch: number, checkpoint: Checkpoint | null = ch
 }
 
 function unreadable(path: string): FoundMember {
-  return { path, device: null, superblock: null, checkpoint: null, checkpointError: null, error: new KeelsonError('DEVICE_MISSING', 'gone') };
+  return {
+    path,
+    device: null,
+    superblock: null,
+    checkpoint: null,
+    checkpointError: null,
+    error: new KeelsonError('DEVICE_MISSING', 'gone'),
+  };
 }
 
 function verdictsOf(found: FoundMember[], arrayUuid?: string): Verdict[] {
@@ -33,7 +40,9 @@ function table(epoch: number, change: Partial<MemberRecord>[], generation = 1): 
 }
 
 test('members that agree are all usable, and the newest checkpoint counts', (t) => {
-  const found = EVERYONE.map((index) => member(index, 4, checkpointOf({ epoch: 4, generation: index === 5 ? 12 : 11, destagedSeq: index })));
+  const found = EVERYONE.map((index) =>
+    member(index, 4, checkpointOf({ epoch: 4, generation: index === 5 ? 12 : 11, destagedSeq: index })),
+  );
   const { verdicts, checkpoint, epoch, missing, shape } = assessMembership(found);
   t.true(verdicts.every(({ verdict, problem }) => verdict === 'usable' && problem === null));
   t.is(checkpoint.destagedSeq, 5);
@@ -59,13 +68,21 @@ test('P10: a member that was away while writes went on is stale, whether the tab
 test('an epoch bump that a crash interrupted leaves nobody stale, wherever it stopped', (t) => {
   const next = table(8, [{ index: 3, state: 'rebuilding', rebuiltStripes: 5 }]);
   for (let reached = 0; reached <= EVERYONE.length; reached++) {
-    const found = EVERYONE.map((index) => (index < reached ? member(index, 8, next) : member(index, 7, table(7, [{ index: 3, state: 'rebuilding' }]))));
-    t.deepEqual(verdictsOf(found), EVERYONE.map(() => 'usable' as const));
+    const found = EVERYONE.map((index) =>
+      index < reached ? member(index, 8, next) : member(index, 7, table(7, [{ index: 3, state: 'rebuilding' }])),
+    );
+    t.deepEqual(
+      verdictsOf(found),
+      EVERYONE.map(() => 'usable' as const),
+    );
     t.is(assessMembership(found).verdicts[3]?.record?.rebuiltStripes, reached > 0 ? 5 : 0);
   }
   // Between the two steps on one member: its checkpoint is new, its superblock is not.
   const between = { ...member(0, 7), checkpoint: next };
-  t.deepEqual(verdictsOf([between, ...EVERYONE.slice(1).map((index) => member(index, 7))]), EVERYONE.map(() => 'usable' as const));
+  t.deepEqual(
+    verdictsOf([between, ...EVERYONE.slice(1).map((index) => member(index, 7))]),
+    EVERYONE.map(() => 'usable' as const),
+  );
 });
 
 test('a bump that leaves a member out makes it stale as soon as anyone has it', (t) => {
@@ -111,7 +128,15 @@ test('members of another array, of another shape, duplicates and members whose p
   const { verdicts, epoch } = assessMembership([foreign, shape, member(2, 3), member(3, 3), member(4, 3), twin, replaced]);
   t.deepEqual(
     verdicts.map(({ verdict, problem }) => `${verdict} ${problem?.code ?? ''}`),
-    ['foreign MEMBER_FOREIGN', 'foreign MEMBER_SHAPE', 'usable ', 'usable ', 'duplicate MEMBER_DUPLICATE', 'duplicate MEMBER_DUPLICATE', 'replaced MEMBER_REPLACED'],
+    [
+      'foreign MEMBER_FOREIGN',
+      'foreign MEMBER_SHAPE',
+      'usable ',
+      'usable ',
+      'duplicate MEMBER_DUPLICATE',
+      'duplicate MEMBER_DUPLICATE',
+      'replaced MEMBER_REPLACED',
+    ],
   );
   t.is(epoch, 3, 'the epoch of a foreign array does not count');
 });
@@ -122,7 +147,8 @@ test('a spare is a spare, whatever epoch it carries', (t) => {
 });
 
 test('no member at all, two arrays of the same size, and members without a checkpoint are refused', (t) => {
-  const code = (found: FoundMember[], uuid?: string): string | undefined => t.throws(() => assessMembership(found, uuid), { instanceOf: KeelsonError })?.code;
+  const code = (found: FoundMember[], uuid?: string): string | undefined =>
+    t.throws(() => assessMembership(found, uuid), { instanceOf: KeelsonError })?.code;
   t.is(code([]), 'ARRAY_NOT_FOUND');
   t.is(code([unreadable('/dev/a')]), 'ARRAY_NOT_FOUND');
   const other = { ...member(0, 9), superblock: superblockOf(0, { shape: { ...SHAPE, arrayUuid: MEMBER_UUIDS[0] as string } }) };

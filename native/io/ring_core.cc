@@ -122,6 +122,11 @@ void RingCore::wake() {
 
 void RingCore::registerMemory(uint8_t* memory, size_t length) {
   if (length == 0) return;
+  // Registering pins, and so fills, all of the memory: as huge pages where the system gives them, with far fewer faults and pins.
+  const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(memory) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + length) / page * page;
+  if (end > first) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
   std::vector<iovec> pieces;
   for (size_t done = 0; done < length; done += kFixedBufferBytesMax) {
     pieces.push_back({memory + done, std::min(kFixedBufferBytesMax, length - done)});

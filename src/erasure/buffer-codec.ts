@@ -70,7 +70,10 @@ export class BufferCodec {
     const result = shards.map((shard) => shard ?? Buffer.alloc(length));
     const wanted = shards.flatMap((shard, i) => (shard === null ? [i] : []));
     if (wanted.length === 0) return result;
-    const { plan, sources } = this.#plans.decode(Uint8Array.from(shards, (shard) => (shard === null ? 0 : 1)), wanted);
+    const { plan, sources } = this.#plans.decode(
+      Uint8Array.from(shards, (shard) => (shard === null ? 0 : 1)),
+      wanted,
+    );
     const pick = (indices: readonly number[]): Uint8Array[] => indices.map((i) => result[i] as Uint8Array);
     this.#plans.addon.gfApplyViews(plan, pick(sources), pick(wanted), false);
     return result;
@@ -85,6 +88,7 @@ const VERIFY_BYTES = 64 * 1024;
 function requireLengths(shards: readonly Uint8Array[], count: number): number {
   if (shards.length !== count) refuse('wrong number of shards', String(shards.length), String(count));
   const length = shards[0]?.length ?? 0;
-  for (const shard of shards) if (shard.length !== length) refuse('shards differ in length', `${length} and ${shard.length} bytes`, 'equal lengths');
+  for (const shard of shards)
+    if (shard.length !== length) refuse('shards differ in length', `${length} and ${shard.length} bytes`, 'equal lengths');
   return length;
 }

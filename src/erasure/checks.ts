@@ -14,7 +14,14 @@ export function requireCount(value: number, name: string): void {
  * Offsets of `groups` groups of `inputs` + `outputs` shards of `length` bytes each: all inside the memory, and no output over any other shard of
  * its group.
  */
-export function requireGroups(memory: Uint8Array, offsets: Float64Array, groups: number, inputs: number, outputs: number, length: number): void {
+export function requireGroups(
+  memory: Uint8Array,
+  offsets: Float64Array,
+  groups: number,
+  inputs: number,
+  outputs: number,
+  length: number,
+): void {
   requireCount(groups, 'groups');
   requireCount(length, 'length');
   const shards = inputs + outputs;
@@ -31,7 +38,11 @@ export function requireGroups(memory: Uint8Array, offsets: Float64Array, groups:
     for (let i = start + inputs; i < start + shards; i++) {
       for (let j = start; j < i; j++) {
         if (length > 0 && Math.abs((offsets[i] as number) - (offsets[j] as number)) < length) {
-          refuse(`shards ${j - start} and ${i - start} of group ${group} overlap`, `offsets ${offsets[j]} and ${offsets[i]}, ${length} bytes`, 'outputs apart from every other shard');
+          refuse(
+            `shards ${j - start} and ${i - start} of group ${group} overlap`,
+            `offsets ${offsets[j]} and ${offsets[i]}, ${length} bytes`,
+            'outputs apart from every other shard',
+          );
         }
       }
     }

@@ -86,7 +86,9 @@ export function invert(matrix: Matrix): Matrix | undefined {
     }
   }
   const values = new Uint8Array(size * size);
-  right.forEach((row, i) => values.set(row, i * size));
+  right.forEach((row, i) => {
+    values.set(row, i * size);
+  });
   return { rows: size, columns: size, values };
 }
 

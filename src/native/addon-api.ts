@@ -22,7 +22,15 @@ export interface Addon {
    * accumulate: true xors into the outputs, false overwrites them. Any length; no alignment is required. Outputs must not overlap inputs.
    * nonTemporal: outputs bypass the cache (when the set is larger than it).
    */
-  gfApply(plan: GfPlan, memory: Uint8Array, offsets: Float64Array, groups: number, length: number, accumulate: boolean, nonTemporal: boolean): void;
+  gfApply(
+    plan: GfPlan,
+    memory: Uint8Array,
+    offsets: Float64Array,
+    groups: number,
+    length: number,
+    accumulate: boolean,
+    nonTemporal: boolean,
+  ): void;
 
   /** The same for one group whose shards are separate, equally long views: cols inputs, rows outputs. Slower to call (about 0.1 us a view). */
   gfApplyViews(plan: GfPlan, inputs: readonly Uint8Array[], outputs: readonly Uint8Array[], accumulate: boolean): void;

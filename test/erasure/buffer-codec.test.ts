@@ -36,7 +36,7 @@ test('missing Buffers come back, the given ones are returned as they are', (t) =
   const set = shards(8, 1001);
   codec.encode(set);
   const result = codec.reconstruct(set.map((shard, i) => ([1, 4, 6].includes(i) ? null : shard)));
-  result.forEach((shard, i) => t.true(Buffer.from(shard).equals(set[i] as Buffer), `shard ${i}`));
+  for (const [i, shard] of result.entries()) t.true(Buffer.from(shard).equals(set[i] as Buffer), `shard ${i}`);
   t.is(result[0], set[0]);
   t.deepEqual(codec.reconstruct(set), set);
   t.throws(() => codec.reconstruct(set.map((shard, i) => (i < 4 ? null : shard))), { code: 'ERASURE_TOO_FEW' });

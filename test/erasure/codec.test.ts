@@ -37,7 +37,8 @@ test('parity is the matrix times the data, byte by byte', (t) => {
     for (let row = 0; row < 3; row++) {
       for (let i = 0; i < 133; i++) {
         let expected = 0;
-        for (let c = 0; c < 5; c++) expected ^= multiply(codec.matrix.values[row * 5 + c] as number, shard(memory, offsets, group * 8 + c, 133)[i] as number);
+        for (let c = 0; c < 5; c++)
+          expected ^= multiply(codec.matrix.values[row * 5 + c] as number, shard(memory, offsets, group * 8 + c, 133)[i] as number);
         if (shard(memory, offsets, group * 8 + 5 + row, 133)[i] !== expected) return t.fail(`group ${group} row ${row} byte ${i}`);
       }
     }
@@ -130,7 +131,10 @@ test('updating parity by deltas gives what encoding again gives, for one, severa
     codec.deltaGroups(memory, new Float64Array(deltas), groups * changed.length, length);
     codec.updateGroups(memory, changed, new Float64Array(update), groups, length);
     for (let group = 0; group < groups; group++) {
-      changed.forEach((c, i) => memory.copyWithin(shards[group * n + c] as number, offsets[group * stride + n + i] as number, (offsets[group * stride + n + i] as number) + length));
+      for (const [i, c] of changed.entries()) {
+        const fresh = offsets[group * stride + n + i] as number;
+        memory.copyWithin(shards[group * n + c] as number, fresh, fresh + length);
+      }
     }
     const updated = memory.slice();
     codec.encodeGroups(memory, shards, groups, length);
@@ -192,7 +196,8 @@ test('wrong arguments are refused with a code and touch nothing', (t) => {
   const codec = new ErasureCodec({ k: 2, m: 1 });
   const memory = new Uint8Array(300).fill(CANARY);
   const argument = { code: 'ERASURE_ARGUMENT' };
-  const encode = (offsets: number[], groups = 1, length = 100): void => codec.encodeGroups(memory, new Float64Array(offsets), groups, length);
+  const encode = (offsets: number[], groups = 1, length = 100): void =>
+    codec.encodeGroups(memory, new Float64Array(offsets), groups, length);
   t.throws(() => encode([0, 100]), argument);
   t.throws(() => encode([0, 100, 201]), argument);
   t.throws(() => encode([0, 100, -1]), argument);

@@ -45,7 +45,8 @@ test('any k of the n shards determine the data: every subset of every shape up t
   for (let n = 2; n <= 12; n++) {
     for (let k = 1; k < n; k++) {
       const parity = parityMatrix(k, n - k);
-      for (const shards of subsets(n, k)) if (invert(generatorRows(parity, shards)) === undefined) return t.fail(`${k}+${n - k}: ${shards.join()}`);
+      for (const shards of subsets(n, k))
+        if (invert(generatorRows(parity, shards)) === undefined) return t.fail(`${k}+${n - k}: ${shards.join()}`);
     }
   }
   return t.pass();
@@ -62,7 +63,8 @@ test('any k of the n shards determine the data: random subsets of random large s
       const j = random.below(i + 1);
       [shards[i], shards[j]] = [shards[j] as number, shards[i] as number];
     }
-    if (invert(generatorRows(parityMatrix(k, n - k), shards.slice(0, k))) === undefined) return t.fail(`seed ${seed} round ${round}: ${k}+${n - k}`);
+    if (invert(generatorRows(parityMatrix(k, n - k), shards.slice(0, k))) === undefined)
+      return t.fail(`seed ${seed} round ${round}: ${k}+${n - k}`);
   }
   return t.pass();
 });

@@ -21,7 +21,9 @@ test('a file that is held exclusively is refused to the same process', (t) => {
 
 test('a file that another process holds is refused, and free again when that process dies', async (t) => {
   const path = makeFile(join(folder.path, 'other'), 4096);
-  const holder = spawn(process.execPath, [fileURLToPath(new URL('device-child.js', import.meta.url)), path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const holder = spawn(process.execPath, [fileURLToPath(new URL('device-child.js', import.meta.url)), path], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
   const [line] = (await once(holder.stdout, 'data')) as [Buffer];
   t.is(line.toString(), 'held');
   t.throws(() => openDirect(path, true), { code: 'EBUSY' });

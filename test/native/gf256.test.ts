@@ -94,7 +94,8 @@ for (const isa of kernels) {
       const accumulate = random.below(2) === 0;
       addon.gfApply(addon.gfPrepare(matrix, m, k, 'scalar'), expected, offsets, groups, length, accumulate, false);
       addon.gfApply(addon.gfPrepare(matrix, m, k, isa), actual, offsets, groups, length, accumulate, random.below(2) === 0);
-      if (!Buffer.from(actual.buffer).equals(Buffer.from(expected.buffer))) return t.fail(`seed ${seed} round ${round}: ${k}+${m}, ${groups} x ${length} bytes`);
+      if (!Buffer.from(actual.buffer).equals(Buffer.from(expected.buffer)))
+        return t.fail(`seed ${seed} round ${round}: ${k}+${m}, ${groups} x ${length} bytes`);
     }
     return t.pass();
   });
@@ -127,7 +128,8 @@ test('separate views give what offsets into one memory give', (t) => {
 test('wrong arguments are refused and touch nothing', (t) => {
   const plan = addon.gfPrepare(new Uint8Array([1, 2]), 1, 2, '');
   const memory = new Uint8Array(300).fill(CANARY);
-  const apply = (offsets: number[], groups: number, length: number): void => addon.gfApply(plan, memory, new Float64Array(offsets), groups, length, false, false);
+  const apply = (offsets: number[], groups: number, length: number): void =>
+    addon.gfApply(plan, memory, new Float64Array(offsets), groups, length, false, false);
   t.throws(() => apply([0, 100, 201], 1, 100), { instanceOf: RangeError });
   t.throws(() => apply([0, -1, 200], 1, 100), { instanceOf: RangeError });
   t.throws(() => apply([0, 0.5, 200], 1, 100), { instanceOf: RangeError });

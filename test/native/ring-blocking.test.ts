@@ -84,7 +84,10 @@ ringTest('descriptors outside the memory or without sense are refused before any
   t.throws(() => ring.run(operations([first, first]), 2, new Int32Array(1)), { instanceOf: RangeError });
   t.throws(() => ring.submit(operations([first]), 0, 1), { message: /listen/ });
   ring.run(operations([[RING_READ, fd, 4096, 0, 4096, 0]]), 1, results);
-  t.true(memory.subarray(4096).every((byte) => byte === 1), 'no write came through');
+  t.true(
+    memory.subarray(4096).every((byte) => byte === 1),
+    'no write came through',
+  );
   ring.close();
   t.throws(() => ring.run(operations([first]), 1, results), { code: 'EBADF' });
   t.notThrows(() => ring.close());

@@ -148,6 +148,18 @@ test('a volume that throws a bug costs that request an EIO and is reported', asy
   client.destroy();
 });
 
+test('a volume that returns a wrong number of bytes costs that read an EIO, is reported, and the stream stays in step', async (t) => {
+  for (const completes of ['now', 'later'] as const) {
+    const { address, volume, bugs } = await serve(t, { completes });
+    const client = await NbdClient.open(address);
+    volume.shortenNextRead = 1;
+    t.is(await errnoOf(client.read(0, 100_000)), ERRNO.EIO);
+    t.is((await client.read(0, 100_000)).length, 100_000);
+    t.is(bugs.length, 1);
+    client.destroy();
+  }
+});
+
 test('validation accepts exactly the requests that lie inside the volume', (t) => {
   const rules = { sizeBytes: 10_000, readOnly: false, structured: true, contextCount: 1 };
   const request = new Request();

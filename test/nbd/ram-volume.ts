@@ -36,6 +36,8 @@ export class RamVolume implements BlockVolume {
   failNext: { kind: Call['kind']; code: string } | null = null;
   /** The next call throws this instead of calling back. */
   throwNext: Error | null = null;
+  /** The next read comes back this many bytes short. */
+  shortenNextRead = 0;
   completes: 'now' | 'later' | 'held';
   readonly #written: Uint8Array;
   readonly #undrained: Uint8Array;
@@ -106,7 +108,8 @@ export class RamVolume implements BlockVolume {
       }
       let released = false;
       this.payloadsOut++;
-      const bytes = Buffer.from(this.bytes.subarray(offset, offset + length));
+      const bytes = Buffer.from(this.bytes.subarray(offset, offset + length - this.shortenNextRead));
+      this.shortenNextRead = 0;
       const payload: ReadPayload = {
         bytes,
         release: () => {

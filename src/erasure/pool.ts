@@ -1,0 +1,100 @@
+import { availableParallelism } from 'node:os';
+import { Piscina } from 'piscina';
+import { type ErrorRecord, KeelsonError } from '../base/errors.js';
+import { refuse } from './checks.js';
+import { ErasureCodec } from './codec.js';
+import type { CodecOptions } from './kernel-plans.js';
+import { type PoolContext, type PoolTask, runTask } from './pool-task.js';
+
+/**
+ * Work of fewer bytes (groups x shards x length) is done at once by the caller: a task costs 50 to 100 microseconds, in which one thread encodes
+ * about this much from memory (docs/erasure-code.md).
+ */
+export const INLINE_BYTES_MAX = 2 * 1024 * 1024;
+/** Tasks that wait for a thread; one more is refused, so that a caller who does not wait cannot fill the memory. */
+const TASKS_WAITING_MAX = 1024;
+
+export interface PoolOptions extends CodecOptions {
+  /** Worker threads. Default: those the machine runs at once, less one for the caller. */
+  readonly threads?: number;
+  /** Default INLINE_BYTES_MAX; 0 sends everything to the threads. */
+  readonly inlineBytesMax?: number;
+}
+
+/**
+ * ErasureCodec over worker threads, for large work on one shared memory: the same operations, split over the threads by groups. Shards of a call
+ * must not be touched until its promise is settled.
+ */
+export class ErasurePool {
+  readonly codec: ErasureCodec;
+  readonly threads: number;
+  readonly #memory: Uint8Array;
+  readonly #inlineBytesMax: number;
+  readonly #piscina: Piscina;
+
+  /** memory must be a view over a SharedArrayBuffer. Throws ERASURE_SHAPE, ERASURE_ISA or ERASURE_ARGUMENT. */
+  constructor(memory: Uint8Array, options: PoolOptions) {
+    const shared = memory.buffer;
+    if (!(shared instanceof SharedArrayBuffer)) refuse('the memory cannot be shared with threads', 'an ArrayBuffer', 'a SharedArrayBuffer');
+    this.codec = new ErasureCodec(options);
+    this.threads = options.threads ?? Math.max(1, availableParallelism() - 1);
+    if (!Number.isInteger(this.threads) || this.threads < 1) refuse('wrong number of threads', String(this.threads), 'at least 1');
+    this.#memory = memory;
+    this.#inlineBytesMax = options.inlineBytesMax ?? INLINE_BYTES_MAX;
+    const { k, m, isa } = this.codec;
+    const context: PoolContext = { k, m, isa, shared, byteOffset: memory.byteOffset, byteLength: memory.byteLength };
+    this.#piscina = new Piscina({
+      filename: new URL('./pool-worker.js', import.meta.url).href,
+      workerData: context,
+      minThreads: this.threads,
+      maxThreads: this.threads,
+      maxQueue: TASKS_WAITING_MAX,
+      // A worker that sleeps in Atomics.wait has its own event loop frozen.
+      atomics: 'disabled',
+    });
+  }
+
+  /** As ErasureCodec.encodeGroups. */
+  encodeGroups(offsets: Float64Array, groups: number, length: number): Promise<void> {
+    return this.#run(this.codec.n, { operation: 'encode', offsets, groups, length, shards: [], present: NONE });
+  }
+
+  /** As ErasureCodec.updateGroups. */
+  updateGroups(changed: readonly number[], offsets: Float64Array, groups: number, length: number): Promise<void> {
+    return this.#run(changed.length + this.codec.m, { operation: 'update', offsets, groups, length, shards: changed, present: NONE });
+  }
+
+  /** As ErasureCodec.reconstructGroups. */
+  reconstructGroups(offsets: Float64Array, groups: number, length: number, present: Uint8Array, wanted: readonly number[]): Promise<void> {
+    return this.#run(this.codec.n, { operation: 'reconstruct', offsets, groups, length, shards: wanted, present });
+  }
+
+  /** Lets the tasks that run end, then stops the threads. */
+  async close(): Promise<void> {
+    await this.#piscina.close();
+  }
+
+  async #run(stride: number, task: PoolTask): Promise<void> {
+    const bytes = task.groups * stride * task.length;
+    // Wrong numbers take this path too, and are refused by the codec.
+    if (!(bytes > this.#inlineBytesMax)) return runTask(this.codec, this.#memory, task);
+    if (task.offsets.length < task.groups * stride) refuse('too few offsets', String(task.offsets.length), `${task.groups} x ${stride}`);
+    const parts = Math.min(task.groups, this.threads);
+    const runs: Promise<void>[] = [];
+    for (let part = 0; part < parts; part++) {
+      const first = Math.floor((task.groups * part) / parts);
+      const end = Math.floor((task.groups * (part + 1)) / parts);
+      runs.push(this.#send({ ...task, offsets: task.offsets.slice(first * stride, end * stride), groups: end - first }));
+    }
+    // All are waited for even when one fails: until then the threads may still write.
+    const failure = (await Promise.allSettled(runs)).find((result) => result.status === 'rejected');
+    if (failure !== undefined) throw KeelsonError.from(failure.reason, 'ERASURE_POOL');
+  }
+
+  async #send(task: PoolTask): Promise<void> {
+    const failure = (await this.#piscina.run(task)) as ErrorRecord | null;
+    if (failure !== null) throw KeelsonError.fromRecord(failure);
+  }
+}
+
+const NONE = new Uint8Array(0);

@@ -14,8 +14,8 @@ import {
   type StripeOutcome,
 } from './stripe-pool.js';
 import {
+  CRC_STALE,
   ACCESS_WRITE,
-  type Scratch,
   SLOT_ABSENT,
   SLOT_BAD,
   SLOT_DERIVED,
@@ -23,19 +23,13 @@ import {
   SLOT_READABLE,
   SLOT_WANTED,
   SLOT_ZERO,
-  type Workspace,
-} from './workspace.js';
+} from './slot-state.js';
+import type { Scratch, Workspace } from './workspace.js';
 
 /** Bounds the tables of a batch when few rows of many stripes are touched. */
 const BATCH_STRIPES_MAX = 512;
 /** Rows computed before their parity is checksummed: their parity stays in the second-level cache. */
 const ROWS_PER_FLUSH = 32;
-
-/**
- * Parity whose new content is not computed, since its member is away or to be rebuilt anyway: a valid checksum by form, of nothing in particular, so that
- * neither the old content nor "unwritten" is claimed.
- */
-export const CRC_STALE = 2;
 
 /** What happens to a row. */
 const ROW_UNTOUCHED = 0;

@@ -1,5 +1,6 @@
 import { ROLE_INPUT, ROLE_NONE, ROLE_OUTPUT, ROLE_ZERO } from './roles.js';
-import { SLOT_DERIVED, SLOT_LOADED, SLOT_READABLE, SLOT_WANTED, SLOT_ZERO, type Workspace } from './workspace.js';
+import { SLOT_DERIVED, SLOT_LOADED, SLOT_READABLE, SLOT_WANTED, SLOT_ZERO } from './slot-state.js';
+import type { Workspace } from './workspace.js';
 
 /**
  * Queues the reconstruction of every DERIVED slot of a row, into its page, from k of its ZERO and LOADED slots (data before parity), and the checksums of the

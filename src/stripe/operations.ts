@@ -3,7 +3,16 @@ import { ApplyOperation } from './apply.js';
 import { RebuildOperation } from './rebuild.js';
 import { RecoverOperation } from './recover.js';
 import { ScrubOperation } from './scrub.js';
-import type { ApplyTask, MemberView, RebuildTask, RecoverOutcome, RecoverTask, ScrubOutcome, StripeContext, StripeOutcome } from './stripe-pool.js';
+import type {
+  ApplyTask,
+  MemberView,
+  RebuildTask,
+  RecoverOutcome,
+  RecoverTask,
+  ScrubOutcome,
+  StripeContext,
+  StripeOutcome,
+} from './stripe-pool.js';
 import { type Scratch, type StripeKernels, Workspace } from './workspace.js';
 
 /** The four operations over one workspace: what a thread keeps. Synchronous. */

@@ -74,7 +74,8 @@ export async function createStripePool(options: StripePoolOptions): Promise<Stri
     apply: async (task) => (await withScratch((loan) => ({ kind: 'apply', task, scratch: loan }))) as StripeOutcome,
     recover: async (task) => (await withScratch((loan) => ({ kind: 'recover', task, scratch: loan }))) as RecoverOutcome,
     rebuild: async (task) => (await withScratch((loan) => ({ kind: 'rebuild', task, scratch: loan }))) as StripeOutcome,
-    scrub: async (members, stripes, repair) => (await withScratch((loan) => ({ kind: 'scrub', members, stripes, repair, scratch: loan }))) as ScrubOutcome,
+    scrub: async (members, stripes, repair) =>
+      (await withScratch((loan) => ({ kind: 'scrub', members, stripes, repair, scratch: loan }))) as ScrubOutcome,
     close: () => piscina.close(),
   };
 }

@@ -1,11 +1,19 @@
-import { CRC_STALE } from './apply.js';
 import { decodeRow, ROW_BEYOND, ROW_READS_MORE, wantEnough } from './decode-row.js';
 import { CRC_LOST, CRC_UNWRITTEN, integrityEntry } from './geometry.js';
-import { type RebuildTask, SOURCE_KEEP, SOURCE_LOST, SOURCE_ZERO, STRIPE_BEYOND, STRIPE_DONE, STRIPE_FAILED, type StripeOutcome } from './stripe-pool.js';
 import {
+  type RebuildTask,
+  SOURCE_KEEP,
+  SOURCE_LOST,
+  SOURCE_ZERO,
+  STRIPE_BEYOND,
+  STRIPE_DONE,
+  STRIPE_FAILED,
+  type StripeOutcome,
+} from './stripe-pool.js';
+import {
+  CRC_STALE,
   ACCESS_KNOWN,
   ACCESS_WRITE,
-  type Scratch,
   SLOT_ABSENT,
   SLOT_BAD,
   SLOT_DERIVED,
@@ -13,8 +21,8 @@ import {
   SLOT_READABLE,
   SLOT_WANTED,
   SLOT_ZERO,
-  type Workspace,
-} from './workspace.js';
+} from './slot-state.js';
+import type { Scratch, Workspace } from './workspace.js';
 
 /** Nothing of the targets is lost in the row. */
 const ROW_IDLE = 0;

@@ -6,7 +6,6 @@ import {
   ACCESS_KNOWN,
   ACCESS_READ,
   NO_PAGE,
-  type Scratch,
   SLOT_ABSENT,
   SLOT_BAD,
   SLOT_DERIVED,
@@ -14,8 +13,8 @@ import {
   SLOT_READABLE,
   SLOT_WANTED,
   SLOT_ZERO,
-  type Workspace,
-} from './workspace.js';
+} from './slot-state.js';
+import type { Scratch, Workspace } from './workspace.js';
 
 export const RECOVER_DONE = 0;
 export const RECOVER_BEYOND = 1;

@@ -13,7 +13,12 @@ export function deltaCoefficients(parity: Matrix, inputs: readonly number[], out
 }
 
 /** Coefficients that give the shards `outputs` from k `survivors`, of which only `inputs` are not all zero and get a column. */
-export function deriveCoefficients(parity: Matrix, survivors: readonly number[], inputs: readonly number[], outputs: readonly number[]): Uint8Array {
+export function deriveCoefficients(
+  parity: Matrix,
+  survivors: readonly number[],
+  inputs: readonly number[],
+  outputs: readonly number[],
+): Uint8Array {
   const inverse = known(invert(generatorRows(parity, survivors)), 'any k rows of the generator are independent');
   const full = multiplyMatrices(generatorRows(parity, outputs), inverse);
   const values = new Uint8Array(outputs.length * inputs.length);

@@ -1,6 +1,7 @@
 import { CRC_LOST, CRC_UNWRITTEN, type StripeGeometry } from './geometry.js';
 import type { MemberView } from './stripe-pool.js';
-import { ACCESS_KNOWN, ACCESS_READ, memberAccess, SLOT_ABSENT, SLOT_READABLE, slotState, type Workspace } from './workspace.js';
+import { ACCESS_KNOWN, ACCESS_READ, memberAccess, SLOT_ABSENT, SLOT_READABLE, slotState } from './slot-state.js';
+import type { Workspace } from './workspace.js';
 
 /** What a stripe's tables say of a block, before anything is read. */
 export const BLOCK_LOST = SLOT_ABSENT;
@@ -64,7 +65,13 @@ export function stripeLoss(
 }
 
 /** Data shards and parity shards lost in one row, as stripeLoss counts them. */
-export function rowLoss(geometry: StripeGeometry, members: MemberView, tables: readonly Uint32Array[], stripe: number, row: number): { data: number; parity: number } {
+export function rowLoss(
+  geometry: StripeGeometry,
+  members: MemberView,
+  tables: readonly Uint32Array[],
+  stripe: number,
+  row: number,
+): { data: number; parity: number } {
   let data = 0;
   let parity = 0;
   for (let shard = 0; shard < geometry.n; shard++) {

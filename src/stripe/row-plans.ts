@@ -57,7 +57,8 @@ export class RowPlan {
       this.offsets = grown;
     }
     for (let i = 0; i < this.#firstInputs.length; i++) this.offsets[at++] = (first[this.#firstInputs[i] as number] as number) * BLOCK_BYTES;
-    for (let i = 0; i < this.#secondInputs.length; i++) this.offsets[at++] = (second[this.#secondInputs[i] as number] as number) * BLOCK_BYTES;
+    for (let i = 0; i < this.#secondInputs.length; i++)
+      this.offsets[at++] = (second[this.#secondInputs[i] as number] as number) * BLOCK_BYTES;
     for (let i = 0; i < this.#outputs.length; i++) this.offsets[at++] = (first[this.#outputs[i] as number] as number) * BLOCK_BYTES;
     this.groups += 1;
   }

@@ -2,18 +2,8 @@ import { decodeRow } from './decode-row.js';
 import { integrityEntry } from './geometry.js';
 import { ROLE_NONE, ROLE_OLD, ROLE_UPDATE } from './roles.js';
 import { type MemberView, type ScrubOutcome, STRIPE_BEYOND } from './stripe-pool.js';
-import {
-  ACCESS_READ,
-  type Scratch,
-  SLOT_ABSENT,
-  SLOT_BAD,
-  SLOT_DERIVED,
-  SLOT_LOADED,
-  SLOT_READABLE,
-  SLOT_WANTED,
-  SLOT_ZERO,
-  type Workspace,
-} from './workspace.js';
+import { ACCESS_READ, SLOT_ABSENT, SLOT_BAD, SLOT_DERIVED, SLOT_LOADED, SLOT_READABLE, SLOT_WANTED, SLOT_ZERO } from './slot-state.js';
+import type { Scratch, Workspace } from './workspace.js';
 
 /**
  * Reads whole stripes and verifies every checksum, then the parity of every row whose data are all there. repair: bad blocks are reconstructed

@@ -27,7 +27,13 @@ export type WorkerTask =
   | { readonly kind: 'apply'; readonly task: ApplyTask; readonly scratch: Scratch }
   | { readonly kind: 'recover'; readonly task: RecoverTask; readonly scratch: Scratch }
   | { readonly kind: 'rebuild'; readonly task: RebuildTask; readonly scratch: Scratch }
-  | { readonly kind: 'scrub'; readonly members: MemberView; readonly stripes: Float64Array; readonly repair: boolean; readonly scratch: Scratch };
+  | {
+      readonly kind: 'scrub';
+      readonly members: MemberView;
+      readonly stripes: Float64Array;
+      readonly repair: boolean;
+      readonly scratch: Scratch;
+    };
 
 export type WorkerOutcome = StripeOutcome | RecoverOutcome | ScrubOutcome | null;
 

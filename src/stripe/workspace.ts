@@ -3,29 +3,11 @@ import { BLOCK_BYTES } from '../base/units.js';
 import type { BlockingIo } from '../device/device.js';
 import { type Addon, RING_READ, RING_SYNC, RING_WRITE } from '../native/addon-api.js';
 import { BlockOps } from './block-ops.js';
-import { CRC_LOST, integrityEntry, type StripeGeometry } from './geometry.js';
+import { CrcBatch } from './crc-batch.js';
+import { integrityEntry, type StripeGeometry } from './geometry.js';
 import { RowMath } from './row-math.js';
+import { memberAccess, NO_PAGE, SLOT_BAD, SLOT_LOADED, SLOT_WANTED, slotState } from './slot-state.js';
 import type { MemberView, StripeOutcome } from './stripe-pool.js';
-
-/** What is known of one block of one shard. Zero: reads as zeroes without I/O (unwritten, or lost for good). */
-export const SLOT_ABSENT = 0;
-export const SLOT_ZERO = 1;
-export const SLOT_READABLE = 2;
-/** Read, checksum verified, content at its page. */
-export const SLOT_LOADED = 3;
-/** The member is there, but the read failed or the checksum is wrong: an erasure that can be repaired. */
-export const SLOT_BAD = 4;
-/** Reconstructed at its page. */
-export const SLOT_DERIVED = 5;
-/** Readable, and to be read by the next readWanted. */
-export const SLOT_WANTED = 6;
-
-export const NO_PAGE = 0xffff_ffff;
-
-/** Bits of Workspace.access: what can be done with one member for one stripe. */
-export const ACCESS_KNOWN = 1;
-export const ACCESS_READ = 2;
-export const ACCESS_WRITE = 4;
 
 /** The part of the addon that stripe work uses. */
 export type StripeKernels = Pick<Addon, 'gfPrepare' | 'gfApply' | 'crcBlocks' | 'isZero'>;
@@ -87,14 +69,10 @@ export class Workspace {
   readonly #dataOffset: Float64Array;
   readonly #ops = new BlockOps();
   readonly #retry = new BlockOps();
+  readonly #crcs: CrcBatch;
   #nextPage = 0;
   #endPage = 0;
   #scratch: Scratch = { firstPage: 0, pages: 0 };
-  #crcCount = 0;
-  #crcSlots = new Int32Array(1024);
-  #crcOffsets = new Float64Array(1024);
-  #crcAddresses = new Float64Array(1024);
-  #crcOut = new Uint32Array(1024);
 
   constructor(setup: WorkspaceSetup) {
     this.geometry = setup.geometry;
@@ -103,6 +81,7 @@ export class Workspace {
     this.tables = setup.integrity;
     this.#io = setup.io;
     this.#dataOffset = setup.dataOffset;
+    this.#crcs = new CrcBatch(setup.memory, setup.kernels);
     this.math = new RowMath(setup.geometry.k, setup.geometry.m, setup.memory, setup.kernels);
     const n = setup.geometry.n;
     assert(setup.integrity.length >= n && setup.dataOffset.length >= n, 'an integrity table and a data offset for every data member');
@@ -132,7 +111,7 @@ export class Workspace {
     this.rowBad.fill(0, 0, count * rows);
     this.anyBad = false;
     this.#ops.clear();
-    this.#crcCount = 0;
+    this.#crcs.clear();
     this.#nextPage = this.#scratch.firstPage;
     this.#endPage = this.#scratch.firstPage + this.#scratch.pages;
     for (let i = 0; i < count; i++) {
@@ -250,15 +229,11 @@ export class Workspace {
   /** Queues the checksum of a slot's page; runCrcs puts it in crc[slot]. */
   queueCrc(i: number, shard: number, row: number, page: number): void {
     const slot = (i * this.geometry.n + shard) * this.geometry.rows + row;
-    this.#pushCrc(slot, page * BLOCK_BYTES, this.geometry.crcAddress(this.stripes[i] as number, shard, row));
+    this.#crcs.add(slot, page * BLOCK_BYTES, this.geometry.crcAddress(this.stripes[i] as number, shard, row));
   }
 
   runCrcs(): void {
-    const count = this.#crcCount;
-    if (count === 0) return;
-    this.kernels.crcBlocks(this.memory, this.#crcOffsets, this.#crcAddresses, count, this.#crcOut, 0);
-    for (let c = 0; c < count; c++) this.crc[this.#crcSlots[c] as number] = this.#crcOut[c] as number;
-    this.#crcCount = 0;
+    this.#crcs.run(this.crc);
   }
 
   outcome(status: Uint8Array): StripeOutcome {
@@ -282,16 +257,19 @@ export class Workspace {
     const memory = ops.memory(operation);
     for (let b = 0; b < ops.length(operation) / BLOCK_BYTES; b++) {
       const slot = first + b;
-      this.#pushCrc(slot, memory + b * BLOCK_BYTES, this.geometry.crcAddress(this.stripes[i] as number, place - i * n, slot - place * rows));
+      this.#crcs.add(
+        slot,
+        memory + b * BLOCK_BYTES,
+        this.geometry.crcAddress(this.stripes[i] as number, place - i * n, slot - place * rows),
+      );
     }
   }
 
   #verify(): void {
     const { n, rows } = this.geometry;
-    const count = this.#crcCount;
-    this.runCrcs();
+    const count = this.#crcs.run(this.crc);
     for (let c = 0; c < count; c++) {
-      const slot = this.#crcSlots[c] as number;
+      const slot = this.#crcs.slots[c] as number;
       const place = Math.floor(slot / rows);
       const i = Math.floor(place / n);
       const row = slot - place * rows;
@@ -357,28 +335,6 @@ export class Workspace {
     for (let o = 0; o < ops.count; o++) if ((ops.results[o] as number) < 0) this.#failWrite(ops.places[o] as number);
   }
 
-  #pushCrc(slot: number, offset: number, address: number): void {
-    const at = this.#crcCount++;
-    if (at === this.#crcSlots.length) this.#growCrcs();
-    this.#crcSlots[at] = slot;
-    this.#crcOffsets[at] = offset;
-    this.#crcAddresses[at] = address;
-  }
-
-  #growCrcs(): void {
-    const length = this.#crcSlots.length * 2;
-    const slots = new Int32Array(length);
-    slots.set(this.#crcSlots);
-    const offsets = new Float64Array(length);
-    offsets.set(this.#crcOffsets);
-    const addresses = new Float64Array(length);
-    addresses.set(this.#crcAddresses);
-    this.#crcSlots = slots;
-    this.#crcOffsets = offsets;
-    this.#crcAddresses = addresses;
-    this.#crcOut = new Uint32Array(length);
-  }
-
   #reserve(count: number): void {
     const { n, rows } = this.geometry;
     if (count <= this.stripes.length) return;
@@ -393,23 +349,12 @@ export class Workspace {
   }
 }
 
-/**
- * ACCESS_* bits of a member for a stripe. What a rebuild put below its mark is known by the table even when the rest is not; a block whose
- * checksum is not known is never read, since nothing could vouch for it.
- */
-export function memberAccess(view: MemberView, member: number, stripe: number): number {
-  const there = (view.handle[member] as number) >= 0;
-  const mark = view.rebuiltStripes[member] as number;
-  const known = view.integrityKnown[member] === 1 || (there && Number.isFinite(mark) && stripe < mark);
-  return (known ? ACCESS_KNOWN : 0) | (there && known && stripe < mark ? ACCESS_READ : 0) | (there ? ACCESS_WRITE : 0);
-}
-
-/** SLOT_ABSENT, SLOT_ZERO or SLOT_READABLE. */
-export function slotState(access: number, entry: number): number {
-  if ((access & ACCESS_KNOWN) !== 0 && entry <= CRC_LOST) return SLOT_ZERO;
-  return (access & ACCESS_READ) !== 0 ? SLOT_READABLE : SLOT_ABSENT;
-}
-
 function newTally(members: number): Tally {
-  return { readErrors: new Uint32Array(members), writeErrors: new Uint32Array(members), checksumErrors: new Uint32Array(members), bytesRead: 0, bytesWritten: 0 };
+  return {
+    readErrors: new Uint32Array(members),
+    writeErrors: new Uint32Array(members),
+    checksumErrors: new Uint32Array(members),
+    bytesRead: 0,
+    bytesWritten: 0,
+  };
 }

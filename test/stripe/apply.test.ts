@@ -67,11 +67,24 @@ test('unwritten blocks of a row are never read', async (t) => {
 
 test('trimming the last data of a row makes its parity unwritten, without I/O', async (t) => {
   const bench = new StripeBench({ k: 2, m: 1, rows: 2, stripes: 1 });
-  await bench.apply(new Map([[0, content()], [2, content()]]));
+  await bench.apply(
+    new Map([
+      [0, content()],
+      [2, content()],
+    ]),
+  );
   bench.io.resetCounts();
-  await bench.apply(new Map([[0, null], [2, null]]));
+  await bench.apply(
+    new Map([
+      [0, null],
+      [2, null],
+    ]),
+  );
   t.is(bench.io.reads + bench.io.writes, 0);
-  t.deepEqual(bench.tables.map((table) => table[0]), [CRC_UNWRITTEN, CRC_UNWRITTEN, CRC_UNWRITTEN]);
+  t.deepEqual(
+    bench.tables.map((table) => table[0]),
+    [CRC_UNWRITTEN, CRC_UNWRITTEN, CRC_UNWRITTEN],
+  );
   t.is(await bench.checkReads(), '');
 });
 
@@ -92,7 +105,11 @@ test('parity is not polluted: a rotten block met by a write is reconstructed, co
       t.is(outcome.status[0], STRIPE_DONE);
       const met = outcome.checksumErrors.reduce((a, b) => a + b) + outcome.readErrors.reduce((a, b) => a + b);
       bench.refreshCorrupt();
-      t.is(bench.corrupt.size > 0, met === 0 && shard >= given && shard < 6, `shard ${shard}, ${given} given: whatever was met is right again`);
+      t.is(
+        bench.corrupt.size > 0,
+        met === 0 && shard >= given && shard < 6,
+        `shard ${shard}, ${given} given: whatever was met is right again`,
+      );
       t.is(bench.checkStored(), '');
       t.is(await bench.checkReads(), '');
     }
@@ -126,9 +143,18 @@ test('a lost block of a touched row that is not given: STRIPE_NEEDS_LOST, and no
     const bench = await filled(4, 2, 2, 2);
     bench.kill(bench.geometry.memberOf(0, 2), true);
     const before = bench.io.devices.map((device) => device.slice(0, (8 + 2) * BLOCK));
-    const { outcome } = await bench.apply(new Map([[bench.blockOf(0, 1, 0), content()], [bench.blockOf(1, bench.geometry.shardOf(1, bench.geometry.memberOf(0, 2)) < 4 ? 1 : 0, 1), content()]]), rewrite);
+    const { outcome } = await bench.apply(
+      new Map([
+        [bench.blockOf(0, 1, 0), content()],
+        [bench.blockOf(1, bench.geometry.shardOf(1, bench.geometry.memberOf(0, 2)) < 4 ? 1 : 0, 1), content()],
+      ]),
+      rewrite,
+    );
     t.is(outcome.status[0], STRIPE_NEEDS_LOST);
-    t.deepEqual(bench.io.devices.map((device) => device.slice(0, (8 + 2) * BLOCK)), before);
+    t.deepEqual(
+      bench.io.devices.map((device) => device.slice(0, (8 + 2) * BLOCK)),
+      before,
+    );
     t.is(bench.checkStored(), '');
     t.is(await bench.checkReads(), '');
   }
@@ -160,9 +186,17 @@ test('a bad block beyond parity: STRIPE_BEYOND, and nothing of the stripe is wri
   for (const shard of [1, 2, 3]) bench.spoil(0, shard, 0, random);
   const before = bench.io.devices.map((device) => device.slice());
   const tables = bench.tables.map((table) => table.slice());
-  const { outcome } = await bench.apply(new Map([[bench.blockOf(0, 0, 0), content()], [bench.blockOf(0, 0, 1), content()]]));
+  const { outcome } = await bench.apply(
+    new Map([
+      [bench.blockOf(0, 0, 0), content()],
+      [bench.blockOf(0, 0, 1), content()],
+    ]),
+  );
   t.is(outcome.status[0], STRIPE_BEYOND);
-  t.deepEqual(bench.io.devices.map((device) => device.slice()), before);
+  t.deepEqual(
+    bench.io.devices.map((device) => device.slice()),
+    before,
+  );
   t.deepEqual(bench.tables, tables);
 });
 
@@ -190,7 +224,10 @@ test('a member that fails its writes is counted, and the row is consistent on th
     const { outcome } = await bench.apply(writes);
     t.true(outcome.status.every((status) => status === STRIPE_DONE));
     t.is((outcome.writeErrors[failing] as number) > 0, true);
-    t.is(outcome.writeErrors.reduce((a, b) => a + b), outcome.writeErrors[failing] as number);
+    t.is(
+      outcome.writeErrors.reduce((a, b) => a + b),
+      outcome.writeErrors[failing] as number,
+    );
     // Before the caller fails the member: what did not arrive is an erasure by its checksum.
     t.is(await bench.checkReads(), '');
     bench.kill(failing, true);
@@ -206,7 +243,11 @@ test('more members failing their writes than parity covers: STRIPE_FAILED, and r
   const writes = fullStripes(bench, [0]);
   const { outcome } = await bench.apply(writes);
   t.is(outcome.status[0], STRIPE_FAILED);
-  const { contents } = await bench.recover(old.map((_, block) => block), bench.view, false);
+  const { contents } = await bench.recover(
+    old.map((_, block) => block),
+    bench.view,
+    false,
+  );
   contents.forEach((got, block) => {
     if (got !== null) t.deepEqual(got, writes.get(block));
   });

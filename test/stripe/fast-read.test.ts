@@ -41,7 +41,8 @@ test('every extent is covered by runs that lie where the geometry says, each in 
       t.is(next, first + count);
       for (let block = first; block < next; block++) {
         const at = slabOffset + (block - first) * BLOCK;
-        if (Buffer.compare(view.subarray(at, at + BLOCK), bench.model[block] as Uint8Array) !== 0) t.fail(`block ${block} of ${first}+${count}`);
+        if (Buffer.compare(view.subarray(at, at + BLOCK), bench.model[block] as Uint8Array) !== 0)
+          t.fail(`block ${block} of ${first}+${count}`);
       }
     }
   }

@@ -32,7 +32,13 @@ export class MemoryIo implements BlockingIo {
   run(ops: Float64Array, count: number, results: Int32Array): void {
     this.batches += 1;
     for (let i = 0; i < count; i++) {
-      const [opcode, handle, memory, offset, length] = ops.subarray(i * RING_OP_WORDS) as unknown as [number, number, number, number, number];
+      const [opcode, handle, memory, offset, length] = ops.subarray(i * RING_OP_WORDS) as unknown as [
+        number,
+        number,
+        number,
+        number,
+        number,
+      ];
       results[i] = this.#one(opcode, handle, memory, offset, length);
     }
   }
@@ -47,7 +53,8 @@ export class MemoryIo implements BlockingIo {
     if (offset + length > device.length || memory + length > this.#memory.length) return -constants.errno.EINVAL;
     if (opcode === RING_READ) {
       this.reads += 1;
-      for (let block = offset / 4096; block < (offset + length) / 4096; block++) if (this.unreadable[handle]?.has(block)) return -constants.errno.EIO;
+      for (let block = offset / 4096; block < (offset + length) / 4096; block++)
+        if (this.unreadable[handle]?.has(block)) return -constants.errno.EIO;
       this.#memory.set(device.subarray(offset, offset + length), memory);
       return length;
     }

@@ -126,7 +126,12 @@ for (const io of kinds) {
 
 test('an error in a thread arrives with its code, and the thread works on', async (t) => {
   const { view, pool, firstPage } = await start(t, 'fs');
-  const wrong = { members: view, blocks: new Float64Array([9, 1, 70]), pages: new Uint32Array([firstPage, firstPage + 1, firstPage + 2]), repair: false };
+  const wrong = {
+    members: view,
+    blocks: new Float64Array([9, 1, 70]),
+    pages: new Uint32Array([firstPage, firstPage + 1, firstPage + 2]),
+    repair: false,
+  };
   wrong.blocks.set([999, 0, 0]);
   await t.throwsAsync(pool.recover(wrong), { code: 'ASSERTION' });
   const outcome = await pool.recover({ ...wrong, blocks: new Float64Array([1, 9, 70]) });

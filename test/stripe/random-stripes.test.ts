@@ -9,11 +9,11 @@ const SHAPES: readonly Shape[] = [
   { k: 3, m: 3, rows: 2, stripes: 7, scratchStripes: 2 },
   { k: 1, m: 2, rows: 2, stripes: 4 },
 ];
-const STEPS = Number(process.env['KEELSON_STRIPE_STEPS'] ?? 60);
+const STEPS = Number(process.env.KEELSON_STRIPE_STEPS ?? 60);
 
 for (const shape of SHAPES) {
   test(`${shape.k}+${shape.m}: after any mix of writes, trims, losses, rot and rebuilds every block reads back and every row is consistent (P4, P5)`, async (t) => {
-    const seed = Number(process.env['KEELSON_SEED'] ?? Date.now() % 2 ** 32);
+    const seed = Number(process.env.KEELSON_SEED ?? Date.now() % 2 ** 32);
     t.log(`KEELSON_SEED=${seed}`);
     const random = seededRandom(seed);
     const bench = new StripeBench(shape);
@@ -84,7 +84,9 @@ async function writeStep(t: ExecutionContext, bench: StripeBench, random: Random
   // As the destager does: what is lost of the touched rows is recovered and given as sources.
   const again = new Map([...writes].filter(([block]) => needy.includes(bench.geometry.stripeOf(block))));
   const rowsTouched = new Set([...again.keys()].map((block) => bench.geometry.stripeOf(block) * rows + (block % rows)));
-  const wanted = bench.model.map((_, block) => block).filter((block) => rowsTouched.has(bench.geometry.stripeOf(block) * rows + (block % rows)) && !again.has(block));
+  const wanted = bench.model
+    .map((_, block) => block)
+    .filter((block) => rowsTouched.has(bench.geometry.stripeOf(block) * rows + (block % rows)) && !again.has(block));
   const recovered = await bench.recover(wanted, bench.view, false);
   wanted.forEach((block, i) => {
     const got = recovered.contents[i];
@@ -122,7 +124,10 @@ async function rebuildStep(t: ExecutionContext, bench: StripeBench, random: Rand
   for (const member of targets) if (bench.view.handle[member] === -1) bench.replace(member, random);
   const from = Math.min(...targets.map((member) => bench.view.rebuiltStripes[member] as number));
   const mine = targets.filter((member) => bench.view.rebuiltStripes[member] === from);
-  const next = Math.min(stripes, ...targets.filter((member) => !mine.includes(member)).map((member) => bench.view.rebuiltStripes[member] as number));
+  const next = Math.min(
+    stripes,
+    ...targets.filter((member) => !mine.includes(member)).map((member) => bench.view.rebuiltStripes[member] as number),
+  );
   const end = Math.min(next, from + 1 + random.below(stripes));
   const list = Float64Array.from({ length: end - from }, (_, i) => from + i);
   const outcome = await bench.pool.rebuild({ members: bench.view, stripes: list, targets: mine, provided: null, dataOnly: false });

@@ -16,7 +16,12 @@ function finish(bench: StripeBench, targets: readonly number[]): void {
   }
 }
 
-async function rebuild(bench: StripeBench, targets: readonly number[], given: Map<number, Uint8Array | null | 'lost'> | null, dataOnly = false): Promise<StripeOutcome> {
+async function rebuild(
+  bench: StripeBench,
+  targets: readonly number[],
+  given: Map<number, Uint8Array | null | 'lost'> | null,
+  dataOnly = false,
+): Promise<StripeOutcome> {
   bench.resetPages();
   const stripes = everyStripe(bench);
   const provided = given === null ? null : bench.sources(stripes, given).sources;
@@ -126,7 +131,10 @@ test('lost for good: marked as such, the other blocks and all parity consistent 
   const bench = await filled(4, 2, 1, 1);
   for (const member of [0, 1, 4]) bench.kill(member, false);
   for (const member of [0, 1, 4]) bench.replace(member, random);
-  const given = new Map<number, Uint8Array | 'lost'>([[0, 'lost'], [1, bench.model[1] as Uint8Array]]);
+  const given = new Map<number, Uint8Array | 'lost'>([
+    [0, 'lost'],
+    [1, bench.model[1] as Uint8Array],
+  ]);
   // With one of the two data blocks given, four shards are there: the other one follows from parity and is not lost at all.
   t.is((await rebuild(bench, [0, 1, 4], given)).status[0], STRIPE_DONE);
   finish(bench, [0, 1, 4]);

@@ -20,7 +20,11 @@ test('a degraded stripe is read from k members, no more', async (t) => {
 });
 
 test('every loss of up to m members of every row is reconstructed, with the integrity table known or not', async (t) => {
-  for (const [k, m] of [[2, 1], [4, 2], [3, 3]] as const) {
+  for (const [k, m] of [
+    [2, 1],
+    [4, 2],
+    [3, 3],
+  ] as const) {
     const bench = await filled(k, m, 1, k + m);
     for (let mask = 0; mask < 1 << (k + m); mask++) {
       const lost = Array.from({ length: k + m }, (_, i) => i).filter((i) => (mask >> i) & 1);
@@ -53,7 +57,7 @@ test('repair writes back what was rotten or unreadable, also blocks only met on 
   t.is(bench.checkStored(), '');
 });
 
-test('a misdirected write is seen: content of another block with that block\'s checksum is an erasure', async (t) => {
+test("a misdirected write is seen: content of another block with that block's checksum is an erasure", async (t) => {
   const bench = await filled(4, 2, 2, 1);
   bench.stored(0, 1, 0).set(bench.stored(0, 1, 1));
   const { contents } = await bench.recover([bench.blockOf(0, 1, 0)], bench.view, false);

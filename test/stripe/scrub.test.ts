@@ -1,7 +1,7 @@
 import test from 'ava';
 import { integrityEntry } from '../../src/stripe/geometry.js';
 import { STRIPE_BEYOND, STRIPE_DONE } from '../../src/stripe/stripe-pool.js';
-import { StripeBench } from './stripe-bench.js';
+import type { StripeBench } from './stripe-bench.js';
 import { content, filled, random } from './stripe-content.js';
 
 function all(bench: StripeBench): Float64Array {
@@ -10,7 +10,12 @@ function all(bench: StripeBench): Float64Array {
 
 test('a sound array has nothing to repair, and a scrub writes nothing', async (t) => {
   const bench = await filled(4, 2, 3, 4);
-  await bench.apply(new Map([[3, null], [20, content()]]));
+  await bench.apply(
+    new Map([
+      [3, null],
+      [20, content()],
+    ]),
+  );
   bench.io.resetCounts();
   const outcome = await bench.pool.scrub(bench.view, all(bench), true);
   t.is(outcome.parityErrors + outcome.repaired, 0);
@@ -21,7 +26,10 @@ test('rot in any shard is found, and put right only when asked', async (t) => {
   const bench = await filled(4, 2, 2, 3);
   for (let stripe = 0; stripe < 3; stripe++) for (const shard of [stripe, stripe + 3]) bench.spoil(stripe, shard, 1, random);
   const found = await bench.pool.scrub(bench.view, all(bench), false);
-  t.is([...found.checksumErrors, ...found.readErrors].reduce((a, b) => a + b), 6);
+  t.is(
+    [...found.checksumErrors, ...found.readErrors].reduce((a, b) => a + b),
+    6,
+  );
   t.is(found.repaired, 0);
   bench.refreshCorrupt();
   t.is(bench.corrupt.size, 6);

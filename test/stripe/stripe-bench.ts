@@ -5,8 +5,15 @@ import { Slab } from '../../src/memory/slab.js';
 import { loadAddon } from '../../src/native/load.js';
 import { CRC_LOST, CRC_UNWRITTEN, integrityEntry, StripeGeometry } from '../../src/stripe/geometry.js';
 import { inlineStripePool } from '../../src/stripe/inline-pool.js';
-import { type MemberView, SOURCE_KEEP, SOURCE_LOST, SOURCE_ZERO, type StripeContext, type StripePool } from '../../src/stripe/stripe-pool.js';
-import { memberAccess, slotState, SLOT_READABLE } from '../../src/stripe/workspace.js';
+import {
+  type MemberView,
+  SOURCE_KEEP,
+  SOURCE_LOST,
+  SOURCE_ZERO,
+  type StripeContext,
+  type StripePool,
+} from '../../src/stripe/stripe-pool.js';
+import { memberAccess, slotState, SLOT_READABLE } from '../../src/stripe/slot-state.js';
 import { MemoryIo } from './memory-io.js';
 
 export const BLOCK = 4096;
@@ -49,7 +56,13 @@ export class StripeBench {
     this.io = new MemoryIo(this.slab.view, n, this.#dataOffset + stripes * rows * BLOCK);
     const shared = Array.from({ length: n }, () => new SharedArrayBuffer(stripes * rows * 4));
     this.tables = shared.map((buffer) => new Uint32Array(buffer));
-    this.context = { geometry: this.geometry, slab: this.slab.shared, dataOffset: new Float64Array(n).fill(this.#dataOffset), integrity: shared, io: 'fs' };
+    this.context = {
+      geometry: this.geometry,
+      slab: this.slab.shared,
+      dataOffset: new Float64Array(n).fill(this.#dataOffset),
+      integrity: shared,
+      io: 'fs',
+    };
     this.pool = inlineStripePool(this.context, this.io, { offset: 0, bytes: this.scratchBytes });
     this.view = {
       handle: Int32Array.from({ length: n }, (_, i) => i),
@@ -98,7 +111,10 @@ export class StripeBench {
   /**
    * Sources for `stripes` from writes: block -> content, null for a trim. Pages are taken in the order of the blocks, so that neighbours are contiguous.
    */
-  sources(stripes: readonly number[], writes: ReadonlyMap<number, Uint8Array | null | 'lost'>): { sources: Uint32Array; crcs: Uint32Array } {
+  sources(
+    stripes: readonly number[],
+    writes: ReadonlyMap<number, Uint8Array | null | 'lost'>,
+  ): { sources: Uint32Array; crcs: Uint32Array } {
     const { stripeBlocks } = this.geometry;
     const sources = new Uint32Array(stripes.length * stripeBlocks).fill(SOURCE_KEEP);
     const crcs = new Uint32Array(sources.length);
@@ -120,7 +136,11 @@ export class StripeBench {
     return { sources, crcs };
   }
 
-  async apply(writes: ReadonlyMap<number, Uint8Array | null>, rewrite = false, view = this.view): Promise<{ stripes: number[]; outcome: Awaited<ReturnType<StripePool['apply']>> }> {
+  async apply(
+    writes: ReadonlyMap<number, Uint8Array | null>,
+    rewrite = false,
+    view = this.view,
+  ): Promise<{ stripes: number[]; outcome: Awaited<ReturnType<StripePool['apply']>> }> {
     this.resetPages();
     const stripes = [...new Set([...writes.keys()].map((block) => this.geometry.stripeOf(block)))].sort((a, b) => a - b);
     const { sources, crcs } = this.sources(stripes, writes);
@@ -137,7 +157,11 @@ export class StripeBench {
   }
 
   /** Recovers blocks; contents null where the status is not 0. */
-  async recover(blocks: readonly number[], view: MemberView, repair: boolean): Promise<{ status: Uint8Array; contents: (Uint8Array | null)[]; repaired: number }> {
+  async recover(
+    blocks: readonly number[],
+    view: MemberView,
+    repair: boolean,
+  ): Promise<{ status: Uint8Array; contents: (Uint8Array | null)[]; repaired: number }> {
     this.resetPages();
     const pages = Uint32Array.from(blocks, () => this.takePage());
     for (const page of pages) this.page(page).fill(0xee);
@@ -146,7 +170,8 @@ export class StripeBench {
       if (outcome.status[i] !== 0) return null;
       const content = Uint8Array.from(this.page(pages[i] as number));
       const crc = outcome.crcs[i] as number;
-      if (crc !== 0 && crc !== this.crcOf(content, block)) throw new Error(`checksum returned for block ${block} is not that of its content`);
+      if (crc !== 0 && crc !== this.crcOf(content, block))
+        throw new Error(`checksum returned for block ${block} is not that of its content`);
       if (crc === 0 && !content.every((byte) => byte === 0)) throw new Error(`block ${block} has no checksum but content`);
       return content;
     });
@@ -163,7 +188,8 @@ export class StripeBench {
         continue;
       }
       if (status[block] !== 0) return `block ${block} has status ${status[block]}`;
-      if (Buffer.compare(contents[block] as Uint8Array, this.model[block] ?? ZEROES) !== 0) return `block ${block} of shard ${Math.floor(this.geometry.slotOf(block) / this.geometry.rows)}, stripe ${this.geometry.stripeOf(block)}, members ${view.handle} reads wrong bytes`;
+      if (Buffer.compare(contents[block] as Uint8Array, this.model[block] ?? ZEROES) !== 0)
+        return `block ${block} of shard ${Math.floor(this.geometry.slotOf(block) / this.geometry.rows)}, stripe ${this.geometry.stripeOf(block)}, members ${view.handle} reads wrong bytes`;
     }
     return '';
   }
@@ -187,7 +213,8 @@ export class StripeBench {
           } else if (slotState(access, entry) === SLOT_READABLE) {
             if (this.corrupt.has(member * 2 ** 20 + this.geometry.memberBlock(stripe, row))) continue;
             const stored = this.stored(stripe, shard, row);
-            if (integrityEntry(this.crcOf(stored, this.geometry.crcAddress(stripe, shard, row))) !== entry) return `${name}: content does not fit the entry`;
+            if (integrityEntry(this.crcOf(stored, this.geometry.crcAddress(stripe, shard, row))) !== entry)
+              return `${name}: content does not fit the entry`;
             if (Buffer.compare(stored, content) !== 0) return `${name}: wrong content with a right checksum`;
           }
         }
@@ -221,7 +248,8 @@ export class StripeBench {
       const member = this.geometry.memberOf(stripe, shard);
       const entry = (this.tables[member] as Uint32Array)[this.geometry.memberBlock(stripe, row)] as number;
       const state = slotState(memberAccess(this.view, member, stripe), entry);
-      if (state === 0 || (state === SLOT_READABLE && this.corrupt.has(member * 2 ** 20 + this.geometry.memberBlock(stripe, row)))) count += 1;
+      if (state === 0 || (state === SLOT_READABLE && this.corrupt.has(member * 2 ** 20 + this.geometry.memberBlock(stripe, row))))
+        count += 1;
     }
     return count;
   }
@@ -231,7 +259,8 @@ export class StripeBench {
     const member = this.geometry.memberOf(stripe, shard);
     const block = this.geometry.memberBlock(stripe, row);
     const entry = (this.tables[member] as Uint32Array)[block] as number;
-    if (slotState(memberAccess(this.view, member, stripe), entry) !== SLOT_READABLE || this.corrupt.has(member * 2 ** 20 + block)) return false;
+    if (slotState(memberAccess(this.view, member, stripe), entry) !== SLOT_READABLE || this.corrupt.has(member * 2 ** 20 + block))
+      return false;
     this.corrupt.add(member * 2 ** 20 + block);
     if (random.below(2) === 0) this.io.unreadable[this.view.handle[member] as number]?.add(this.#dataOffset / BLOCK + block);
     else {
@@ -274,6 +303,10 @@ export class StripeBench {
   }
 
   copyView(): MemberView {
-    return { handle: this.view.handle.slice(), rebuiltStripes: this.view.rebuiltStripes.slice(), integrityKnown: this.view.integrityKnown.slice() };
+    return {
+      handle: this.view.handle.slice(),
+      rebuiltStripes: this.view.rebuiltStripes.slice(),
+      integrityKnown: this.view.integrityKnown.slice(),
+    };
   }
 }

@@ -21,7 +21,12 @@ export function fullStripes(bench: StripeBench, stripes: readonly number[]): Map
 /** An array with every block written. */
 export async function filled(k: number, m: number, rows: number, stripes: number): Promise<StripeBench> {
   const bench = new StripeBench({ k, m, rows, stripes, scratchStripes: stripes });
-  await bench.apply(fullStripes(bench, Array.from({ length: stripes }, (_, i) => i)));
+  await bench.apply(
+    fullStripes(
+      bench,
+      Array.from({ length: stripes }, (_, i) => i),
+    ),
+  );
   bench.io.resetCounts();
   return bench;
 }

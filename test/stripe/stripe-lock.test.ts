@@ -78,7 +78,10 @@ test('random batches: never two holders of a stripe, everyone is served, nothing
 
 test('run releases also when the action fails', async (t) => {
   const lock = new StripeLock();
-  await t.throwsAsync(lock.run([1, 2], () => Promise.reject(new Error('no'))), { message: 'no' });
+  await t.throwsAsync(
+    lock.run([1, 2], () => Promise.reject(new Error('no'))),
+    { message: 'no' },
+  );
   t.is(await lock.run([2], () => Promise.resolve(5)), 5);
   t.is(lock.held, 0);
 });

@@ -42,6 +42,13 @@ function writeStamp(folder, value) {
   writeFileSync(join(folder, STAMP), value);
 }
 
+let onFailure = () => undefined;
+
+function giveUp() {
+  onFailure();
+  process.exit(1);
+}
+
 /** Progress goes to stderr: stdout belongs to the command that follows. */
 function step(title, command, args, env = process.env) {
   process.stderr.write(`keelson: ${title}\n`);
@@ -60,7 +67,7 @@ function step(title, command, args, env = process.env) {
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
   process.stderr.write(`keelson: ${title}: failed (${result.error?.message ?? `exit status ${result.status ?? result.signal}`})\n`);
   process.stderr.write(`  command: ${[command, ...args].join(' ')}\n`);
-  process.exit(1);
+  giveUp();
 }
 
 /** Where this Node's own headers are, or '': then node-gyp finds (or fetches) them its own way. */
@@ -113,7 +120,7 @@ function install() {
       process.stderr.write(
         'keelson: npm ci left node_modules incomplete: were install scripts switched off (ignore-scripts)? zstd-napi needs its own.\n',
       );
-      process.exit(1);
+      giveUp();
     }
   }
   writeStamp(modules, print);
@@ -154,16 +161,17 @@ function compile(lockPrint) {
   writeStamp(folder, print);
 }
 
-/** Silent, and done in well under half a second, when nothing is to do. Ends the process with status 1 when a step fails. */
-export function setUp() {
+/** Silent, and done in well under half a second, when nothing is to do. When a step fails: calls `failed`, then ends the process with status 1. */
+export function setUp(failed = onFailure) {
+  onFailure = failed;
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (major < NODE_MIN[0] || (major === NODE_MIN[0] && minor < NODE_MIN[1])) {
     process.stderr.write(`keelson: Node ${NODE_MIN.join('.')} or later is needed, this is ${process.versions.node}\n`);
-    process.exit(1);
+    giveUp();
   }
   if (process.platform !== 'linux') {
     process.stderr.write(`keelson: Linux is needed, this is ${process.platform}\n`);
-    process.exit(1);
+    giveUp();
   }
   const lockPrint = install();
   buildAddon(lockPrint);

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { setUp } from './set-up.mjs';
 import { packages } from './system-packages.mjs';
-import { conclude, runAva } from './tap-count.mjs';
+import { conclude, runAva } from './count-tests.mjs';
 
 const missing = packages.filter(({ tool }) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${tool}`]).status !== 0);
 const troubles = [];
@@ -20,7 +20,7 @@ if (troubles.length > 0) {
   // Not skipped: a green run means that the real thing was tried.
   conclude({ passed: 0, failed: troubles.length });
 } else {
-  setUp();
+  setUp(() => process.stdout.write('0 passed, 1 failed\n'));
   process.env.PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
   conclude(await runAva(['--serial', ...process.argv.slice(2)], { KEELSON_TESTS: 'system' }));
 }

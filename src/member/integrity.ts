@@ -5,6 +5,7 @@ import type { Device } from '../device/device.js';
 import { ioError } from '../device/promise-io.js';
 import { regionView, type SlabRegion } from '../memory/slab-region.js';
 import { PageSet } from './page-set.js';
+import { stripeWritten } from './stripe-bitmap.js';
 import { encodeIntegrityPage, type IntegrityIdentity, IntegritySeed, integrityPageGeneration, nextGeneration } from './integrity-page.js';
 import {
   INTEGRITY_ENTRIES,
@@ -50,7 +51,7 @@ export class IntegrityTable {
   readonly #single: PageSet;
   readonly #generations: Float64Array;
   readonly #layout: MemberLayout;
-  readonly #seed: IntegritySeed;
+  #seed: IntegritySeed;
   #flushing = false;
 
   constructor(layout: MemberLayout, identity: IntegrityIdentity) {
@@ -81,6 +82,13 @@ export class IntegrityTable {
   /** Every page that this stripe's chunk lies on. */
   markStripe(stripe: StripeIndex, rows: number): void {
     this.markBlocks(stripe * rows, rows);
+  }
+
+  /** The same blocks are on another device from now on, whose integrity zone holds nothing of ours yet. */
+  moveTo(identity: IntegrityIdentity): void {
+    this.#seed = new IntegritySeed(identity);
+    this.#generations.fill(0);
+    this.markAll();
   }
 
   /** Everything, for a member whose zone was never written (rebuild onto a new device). */
@@ -163,7 +171,7 @@ export class IntegrityTable {
       const first = page * INTEGRITY_ENTRIES;
       const end = Math.min(first + INTEGRITY_ENTRIES, this.blocks);
       for (let stripe = Math.floor(first / rows); stripe * rows < end; stripe++) {
-        if (bitSet(stripeBitmap, stripe)) continue;
+        if (stripeWritten(stripeBitmap, stripe)) continue;
         this.entries.fill(0, Math.max(first, stripe * rows), Math.min(end, (stripe + 1) * rows));
       }
     }
@@ -253,10 +261,6 @@ export class IntegrityTable {
 
 function read(device: Device, memory: number, offset: number, length: number): Promise<boolean> {
   return new Promise((resolve) => device.read(memory, offset, length, (result) => resolve(result >= 0), 0));
-}
-
-export function bitSet(bitmap: Uint8Array, index: number): boolean {
-  return (((bitmap[index >>> 3] ?? 0) >>> (index & 7)) & 1) === 1;
 }
 
 /** Pages that hold an entry of a stripe whose bit is set. */

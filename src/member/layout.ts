@@ -47,7 +47,7 @@ export function holdsChunks(role: MemberRole): boolean {
 export function computeLayout(input: LayoutInput): MemberLayout {
   const { chunkBytes, stripes, journalBytes } = input;
   assert(chunkBytes >= BLOCK_BYTES && chunkBytes % BLOCK_BYTES === 0, 'chunk of whole blocks');
-  assert(Number.isSafeInteger(stripes) && stripes >= 1, 'at least one stripe');
+  assert(Number.isInteger(stripes) && stripes >= 1 && stripes < 2 ** 32, 'from 1 to 2^32 - 1 stripes');
   assert(Number.isSafeInteger(journalBytes) && journalBytes >= 0 && journalBytes % BLOCK_BYTES === 0, 'journal zone of whole blocks');
 
   const checkpointBytes = roundUp(
@@ -102,7 +102,7 @@ export function memberBytesFor(role: MemberRole, chunkBytes: Bytes, stripes: num
 /** The largest number of stripes that fits on a data member of memberBytes bytes beside journalBytes of journal; 0 when none does. */
 export function stripesFor(memberBytes: Bytes, chunkBytes: Bytes, journalBytes: Bytes): number {
   let fits = 0;
-  let tooMany = Math.floor(memberBytes / chunkBytes) + 1;
+  let tooMany = Math.min(Math.floor(memberBytes / chunkBytes) + 1, 2 ** 32);
   while (tooMany - fits > 1) {
     const stripes = Math.floor((fits + tooMany) / 2);
     if (memberBytesFor('data', chunkBytes, stripes, journalBytes) <= roundDown(memberBytes, BLOCK_BYTES)) fits = stripes;

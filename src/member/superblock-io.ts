@@ -90,6 +90,8 @@ export async function writeSuperblock(device: Device, superblock: Superblock, re
   assert(superblock.layout.totalBytes <= roundDown(device.sizeBytes, SUPERBLOCK_BYTES), 'a superblock for a device of this size');
   regionView(region, 0, SUPERBLOCK_BYTES).set(encodeSuperblock(superblock));
   const offsets = superblockOffsets(superblock.layout.totalBytes, superblock.generation % SUPERBLOCK_SLOTS);
-  await Promise.all(offsets.map((offset) => writeDevice(device, region.offset, offset, SUPERBLOCK_BYTES)));
+  // The memory is given back only when both writes are over, failed or not.
+  const writes = await Promise.allSettled(offsets.map((offset) => writeDevice(device, region.offset, offset, SUPERBLOCK_BYTES)));
+  for (const write of writes) if (write.status === 'rejected') throw write.reason;
   await syncDevice(device);
 }

@@ -26,7 +26,10 @@ export interface StripeContext {
 export interface MemberView {
   readonly handle: Int32Array;
   readonly rebuiltStripes: Float64Array;
-  /** 1: the integrity table of this member is known (loaded, or kept by us since); 0: treat every entry as an unknown checksum. */
+  /**
+   * 1: the integrity table of this member is known (loaded, or kept by us since), and believed also while the member is away: an UNWRITTEN entry is then no loss.
+   * 0: every entry is an unknown checksum, except below a finite rebuiltStripes; so for a blank replacement whose predecessor's table is not at hand.
+   */
   readonly integrityKnown: Uint8Array;
 }
 
@@ -38,7 +41,10 @@ export const STRIPE_BEYOND = 1;
  * (the degraded write hole).
  */
 export const STRIPE_NEEDS_LOST = 2;
-/** A write failed on more members than m: the stripe is not redundant any more; the sources must be kept. */
+/**
+ * apply: all that could be written was written, but some data block of a touched row cannot be had from the stripe alone (writes failed, or more than m members are away):
+ * the sources must be kept. rebuild: a write to a target failed.
+ */
 export const STRIPE_FAILED = 3;
 
 export interface StripeOutcome {
@@ -97,6 +103,7 @@ export interface RebuildTask {
 /** Rebuild only: the block is lost for good: it is written as zeroes for parity, and its entry becomes CRC_LOST. */
 export const SOURCE_LOST = 0xffff_fffd;
 
+/** Here STRIPE_BEYOND means that some row is beyond repair; other rows of the stripe are still repaired. */
 export interface ScrubOutcome extends StripeOutcome {
   readonly parityErrors: number;
   readonly repaired: number;

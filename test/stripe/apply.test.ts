@@ -291,3 +291,12 @@ test('a task larger than its scratch is worked off in parts', async (t) => {
   t.true(outcome.status.every((status) => status === STRIPE_DONE));
   t.is(bench.checkStored(), '');
 });
+
+test('a reconstruction that does not fit its entry is not spread into parity: STRIPE_BEYOND', async (t) => {
+  const bench = await filled(4, 2, 1, 1);
+  (bench.tables[3] as Uint32Array)[0] = 12345;
+  const before = bench.io.devices.map((device) => device.slice());
+  const { outcome } = await bench.apply(new Map([0, 1, 2].map((d) => [d, content()])));
+  t.is(outcome.status[0], STRIPE_BEYOND);
+  t.deepEqual(bench.io.devices, before);
+});

@@ -129,7 +129,8 @@ export const backup = v.strictObject(
     knownHosts: v.optional(path),
     compression: v.optional(choice('zstd', 'none'), 'zstd'),
     passphraseFile: v.optional(v.string('a path in quotes, or "" for no encryption'), ''),
-    onUnreachable: v.optional(choice('stall', 'detach'), 'stall'),
+    // A policy that is accepted and not followed would be found out at the worst moment.
+    onUnreachable: v.optional(v.picklist(['stall'], '"stall"; "detach" is not built yet'), 'stall'),
     keepPoints: v.optional(duration(0, 36_500 * DAY_MS, 'at most 36500d'), '7d'),
   },
   allowedTable('backup'),

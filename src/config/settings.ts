@@ -60,7 +60,8 @@ export interface BackupSettings {
   readonly compression: 'zstd' | 'none';
   /** null: not encrypted. */
   readonly passphraseFile: string | null;
-  readonly onUnreachable: 'stall' | 'detach';
+  /** Writes are slowed, then stalled, as the ring fills. */
+  readonly onUnreachable: 'stall';
   readonly keepPoints_ms: number;
 }
 

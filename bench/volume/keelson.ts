@@ -22,10 +22,10 @@ export interface Bench {
 }
 
 const SEGMENT_BYTES = 8 * MIB;
-/** A ring this full counts as full: the rest is what the engine keeps back for itself. */
-const FULL_RING = 0.97;
+/** A ring this full counts as full: above 0.95 the drain begins by itself. */
+const FULL_RING = 0.93;
 const FILL_STALL_MS = 3000;
-const NEVER = { maxAge: '10h', maxBytes: '1024GiB', maxFill: 1, onDegraded: false } as const;
+const NEVER = { maxAge: '10h', maxBytes: '1024GiB', maxFill: 0.95, onDegraded: false } as const;
 
 function arrayOf(bench: Bench, file: string, backup?: Record<string, string>): ArrayRig {
   for (const disk of [...bench.stripe, bench.spare, ...bench.journal]) blank(disk);
@@ -78,11 +78,7 @@ export async function benchVolumeAndRebuild(bench: Bench, plan: Plan): Promise<V
   await array.must(['fail', victim.device]);
   const cpu = busyCpuSeconds();
   const start = performance.now();
-  await array.must(['replace', victim.device, bench.spare.device]);
-  while ((await array.peek()).members.some((member) => member.index === 2 && member.state !== 'online')) {
-    await delay(20);
-    if (performance.now() - start > 300_000) throw new Error('the rebuild does not end');
-  }
+  await array.client.replace('2', bench.spare.device, () => undefined);
   const seconds = (performance.now() - start) / 1000;
   // Of what was written, each of the data members holds an equal share, parity included.
   results.push(work('rebuild-member', seconds, plan.bytes / (bench.stripe.length - 2), busyCpuSeconds() - cpu));
@@ -98,7 +94,7 @@ export async function benchRecoveryAndDrain(bench: Bench, sshd: OpensshServer): 
   await array.create();
   const server = await array.serve();
   await fillRing(array, bench.ringBytes);
-  const { usedBytes } = (await array.peek()).journal;
+  const { usedBytes } = (await array.client.status()).journal;
   await server.kill();
 
   const cpu = busyCpuSeconds();
@@ -106,10 +102,10 @@ export async function benchRecoveryAndDrain(bench: Bench, sshd: OpensshServer): 
   const recovered = await array.serve(120_000);
   const results = [work('recovery-full-ring', (performance.now() - start) / 1000, usedBytes, busyCpuSeconds() - cpu)];
 
-  const { undrainedBytes } = (await array.peek()).drain;
+  const { undrainedBytes } = (await array.client.status()).drain;
   const drainCpu = busyCpuSeconds();
   const drainStart = performance.now();
-  await array.must(['drain', '--wait']);
+  await array.client.drain(true, () => undefined);
   results.push(work('drain-openssh-4k', (performance.now() - drainStart) / 1000, undrainedBytes, busyCpuSeconds() - drainCpu));
 
   // The rate that matters for a backup window: data written in large pieces.
@@ -117,7 +113,7 @@ export async function benchRecoveryAndDrain(bench: Bench, sshd: OpensshServer): 
   await fio({ ioengine: 'nbd', uri: array.uri, rw: 'write', bs: '1m', iodepth: 8, size: bytes, refill_buffers: 1 });
   const secondCpu = busyCpuSeconds();
   const secondStart = performance.now();
-  await array.must(['drain', '--wait']);
+  await array.client.drain(true, () => undefined);
   results.push(work('drain-openssh-1m', (performance.now() - secondStart) / 1000, bytes, busyCpuSeconds() - secondCpu));
   results.push(memory('resident-memory-drain', recovered));
   await recovered.stop();
@@ -128,7 +124,7 @@ export async function benchRecoveryAndDrain(bench: Bench, sshd: OpensshServer): 
 /** Writes random blocks until the ring is full or takes no more. */
 async function fillRing(array: ArrayRig, ringBytes: number): Promise<void> {
   const stop = new AbortController();
-  const volumeBytes = (await array.peek()).volume.bytes;
+  const volumeBytes = (await array.client.status()).volume.bytes;
   const writing = fio(
     {
       ioengine: 'nbd',
@@ -151,7 +147,7 @@ async function fillRing(array: ArrayRig, ringBytes: number): Promise<void> {
   let ended = false;
   const watch = async (): Promise<void> => {
     while (!ended) {
-      const { journal } = await array.peek();
+      const { journal } = await array.client.status();
       if (journal.usedBytes !== used) since = performance.now();
       used = journal.usedBytes;
       if (journal.fillRatio >= FULL_RING || performance.now() - since > FILL_STALL_MS) break;

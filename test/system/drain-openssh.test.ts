@@ -20,7 +20,7 @@ const test = anyTest as TestFn<Context>;
 const MEMBER_BYTES = 96 * MIB;
 const JOURNAL_BYTES = 144 * MIB;
 const RANGE = 192 * MIB;
-const BY_HAND = { maxAge: '1h', maxBytes: '4GiB', maxFill: 0.97, onDegraded: false } as const;
+const BY_HAND = { maxAge: '1h', maxBytes: '4GiB', maxFill: 0.95, onDegraded: false } as const;
 
 test.beforeEach(async (t) => {
   const scratch = new Scratch();

@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { ControlClient } from '../../../src/control/control-client.js';
+import type { ArrayStatus } from '../../../src/control/status.js';
 import { attempt, type CommandResult, run } from './command.js';
 import { KeelsonProcess, verb } from './keelson-process.js';
 import type { Scratch } from './scratch.js';
@@ -22,51 +23,6 @@ export interface ArrayOptions {
   readonly drain?: Readonly<Record<string, string | number | boolean>>;
   readonly durability?: 'write-back' | 'sync';
   readonly slab?: string;
-}
-
-/** The part of `status --json` that the tests rely on. */
-export interface Status {
-  readonly name: string;
-  readonly uuid: string;
-  readonly state: 'online' | 'degraded' | 'beyond-parity' | 'failed';
-  readonly protection: 'full' | 'seeding' | 'unprotected';
-  readonly tolerance: { readonly devices: number; readonly because: string };
-  readonly volume: { readonly bytes: number; readonly blockBytes: number };
-  readonly members: readonly {
-    readonly index: number;
-    readonly path: string;
-    readonly role: string;
-    readonly state: string;
-    readonly readErrors: number;
-    readonly writeErrors: number;
-    readonly checksumErrors: number;
-  }[];
-  readonly journal: {
-    readonly copies: number;
-    readonly bytes: number;
-    readonly usedBytes: number;
-    readonly fillRatio: number;
-    readonly headLsn: number;
-    readonly destagedLsn: number;
-  };
-  readonly drain: {
-    readonly drainedLsn: number;
-    readonly undrainedBytes: number;
-    readonly oldestUndrainedSeconds: number;
-    readonly lastError: string | null;
-    readonly target: string | null;
-    readonly state: 'idle' | 'draining' | 'unreachable' | 'none';
-  };
-  readonly rebuild: null | {
-    readonly doneBytes: number;
-    readonly totalBytes: number;
-    readonly fromSurvivors: number;
-    readonly fromParity: number;
-    readonly fromJournal: number;
-    readonly fromBackup: number;
-    readonly secondsLeft: number;
-  };
-  readonly alarms: readonly { readonly code: string; readonly message: string; readonly action: string }[];
 }
 
 const STATUS_POLL_MS = 50;
@@ -127,18 +83,18 @@ export class ArrayRig {
     return result.stdout;
   }
 
-  async status(): Promise<Status> {
+  async status(): Promise<ArrayStatus> {
     // 4 and 5 are answers too: the array is degraded, or data are unavailable.
-    return JSON.parse(await this.must(['status', '--json'], [0, 4, 5])) as Status;
+    return JSON.parse(await this.must(['status', '--json'], [0, 4, 5])) as ArrayStatus;
   }
 
-  /** The same from the control socket, without starting a process: for where a hundred milliseconds of CPU would be measured. */
-  peek(): Promise<Status> {
-    return controlGet(this.control, '/status') as Promise<Status>;
+  /** The control socket, without starting a process: for where a hundred milliseconds of CPU would be measured. */
+  get client(): ControlClient {
+    return new ControlClient(this.control);
   }
 
   /** Polls status until the condition holds; throws with the last status after limit_ms. */
-  async until(what: string, condition: (status: Status) => boolean, limit_ms = 60_000): Promise<Status> {
+  async until(what: string, condition: (status: ArrayStatus) => boolean, limit_ms = 60_000): Promise<ArrayStatus> {
     const deadline = performance.now() + limit_ms;
     for (;;) {
       const status = await this.status();
@@ -147,23 +103,6 @@ export class ArrayRig {
       await new Promise((wake) => setTimeout(wake, STATUS_POLL_MS));
     }
   }
-}
-
-function controlGet(socketPath: string, path: string): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    const asking = request({ socketPath, path }, (answer) => {
-      const pieces: Buffer[] = [];
-      answer.on('data', (piece: Buffer) => pieces.push(piece));
-      answer.on('error', reject);
-      answer.on('end', () => {
-        const text = Buffer.concat(pieces).toString('utf8');
-        if (answer.statusCode === 200) resolve(JSON.parse(text));
-        else reject(new Error(`${path} answers ${answer.statusCode}: ${text.slice(0, 1000)}`));
-      });
-    });
-    asking.on('error', reject);
-    asking.end();
-  });
 }
 
 /** Copies the whole volume into a file, through a real client. */

@@ -1,7 +1,121 @@
-import { KeelsonError } from '../base/errors.js';
-import type { EnginePort } from './engine-port.js';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { systemClock } from '../base/clock.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
+import type { BackupSettings, Settings } from '../config/settings.js';
+import { createDeviceProvider } from '../device/provider.js';
+import { createBackupClient } from '../drain/backup-client.js';
+import { arrayCounters } from '../engine/array-status.js';
+import { arrayControl } from '../engine/array-control.js';
+import { assembleArray } from '../engine/assemble.js';
+import { attachBackup } from '../engine/backup-attach.js';
+import { createArray } from '../engine/create.js';
+import { restoreArray } from '../engine/restore-array.js';
+import { inspectDevice } from '../member/inspect.js';
+import { Slab } from '../memory/slab.js';
+import { slabRegion } from '../memory/slab-region.js';
+import { NbdServer } from '../nbd/server.js';
+import { type EmbeddedServer, startEmbeddedServer } from '../repository/embedded-server.js';
+import type { Backup } from '../repository/backup.js';
+import type { EnginePort, RunningArray } from './engine-port.js';
 
-/** Loaded by the verbs that need it only: `status` and its like start without the addon. */
+const INSPECT_SLAB_BYTES = 8 * 1024 * 1024;
+
+/** Where the command line meets the engine: real devices, real threads, the real clock. Loaded only by the verbs that need it. */
 export async function loadEngine(): Promise<EnginePort> {
-  throw new KeelsonError('NOT_BUILT', 'this build has no engine');
+  return {
+    createArray: (settings, { force }) => createArray({ settings, force, clock: systemClock, provider: createDeviceProvider }),
+    openArray,
+    restoreArray: restore,
+    inspectDevice: inspect,
+  };
 }
+
+/** The backup as configured, and the demonstration's server where that is the target. */
+async function openBackup(settings: BackupSettings): Promise<{ make: (slab: Slab) => Backup; server: EmbeddedServer | null }> {
+  const { target, compression, passphraseFile } = settings;
+  const passphrase = passphraseFile === null ? '' : readFileSync(passphraseFile, 'utf8').replace(/\r?\n$/, '');
+  if (target.kind !== 'embedded') {
+    const ssh = target.kind === 'sftp' ? { identity: target.identity, knownHosts: target.knownHosts } : { identity: '', knownHosts: '' };
+    return { make: (slab) => createBackupClient({ slab, url: target.url, ...ssh, compression, passphrase }), server: null };
+  }
+  const server = await startEmbeddedServer({ directory: target.path, keys: join(dirname(target.path), 'backup-keys') });
+  const { url, identity, knownHosts } = server;
+  return { make: (slab) => createBackupClient({ slab, url, identity, knownHosts, compression, passphrase }), server };
+}
+
+const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<RunningArray> => {
+  const engine = await assembleArray({ settings, clock: systemClock, log, provider: createDeviceProvider });
+  let server: EmbeddedServer | null = null;
+  let nbd: NbdServer | null = null;
+  try {
+    if (settings.backup !== null) {
+      const opened = await openBackup(settings.backup);
+      server = opened.server;
+      attachBackup(engine, opened.make(engine.parts.slab));
+    }
+    engine.start();
+    nbd = await NbdServer.start({
+      volume: engine.volume,
+      addresses: settings.export.nbd.map((address) => (address.kind === 'unix' ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`)),
+      onFault: (reason) => log.warn({ reason }, 'a client broke the protocol; its connection is closed'),
+    });
+  } catch (error) {
+    await nbd?.close();
+    await engine.stop();
+    await server?.close();
+    throw error;
+  }
+  const exported = nbd;
+  const embedded = server;
+  const control = arrayControl(engine);
+  return {
+    control: { ...control, counters: () => arrayCounters(engine) },
+    uris: exported.uris(),
+    fatal: engine.fatal,
+    close: async () => {
+      await exported.close();
+      await engine.stop();
+      await embedded?.close();
+    },
+  };
+};
+
+const restore: EnginePort['restoreArray'] = async (settings: Settings, options) => {
+  if (settings.backup === null) {
+    throw new KeelsonError('DRAIN_NO_TARGET', 'there is no backup to restore from', { found: 'no [backup] in the configuration', action: 'set backup.url', exit: EXIT.usage });
+  }
+  if (options.to.kind !== 'newest') {
+    throw new KeelsonError('RESTORE_POINT', 'only the newest image can be restored by this version', { expected: '--to newest', exit: EXIT.usage });
+  }
+  const { make, server } = await openBackup(settings.backup);
+  try {
+    return await restoreArray({
+      settings,
+      force: options.force,
+      clock: systemClock,
+      log: options.log,
+      provider: createDeviceProvider,
+      backup: make,
+      onProgress: (doneBytes, totalBytes) => options.onProgress({ task: 'restore', doneBytes, totalBytes }),
+    });
+  } finally {
+    await server?.close();
+  }
+};
+
+const inspect: EnginePort['inspectDevice'] = async (path) => {
+  const slab = Slab.allocate(INSPECT_SLAB_BYTES);
+  const provider = createDeviceProvider(slab);
+  try {
+    const device = await provider.open(path, { exclusive: false, readOnly: true });
+    try {
+      const { path: _, ...report } = { ...(await inspectDevice(device, slabRegion(slab, 0, INSPECT_SLAB_BYTES))), path };
+      return { path, ...(report as object) };
+    } finally {
+      await device.close();
+    }
+  } finally {
+    await provider.close();
+  }
+};

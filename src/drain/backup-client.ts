@@ -29,21 +29,28 @@ interface Pending {
   reject(error: KeelsonError): void;
 }
 
-/** The repository as the main thread sees it: everything happens in one long-lived thread. Throws BACKUP_URL for a URL it does not know. */
-export function createBackupClient(options: BackupClientOptions): Backup {
-  return new BackupClient(options);
+const WORKER_ENTRY = new URL('./backup-worker.js', import.meta.url);
+
+/**
+ * The repository as the main thread sees it: everything happens in one long-lived thread. Throws BACKUP_URL for a URL it does not know.
+ * entry: another entry file of that thread (tests).
+ */
+export function createBackupClient(options: BackupClientOptions, entry: URL = WORKER_ENTRY): Backup {
+  return new BackupClient(options, entry);
 }
 
 class BackupClient implements Backup {
   readonly target: string;
   readonly #data: BackupWorkerData;
+  readonly #entry: URL;
   readonly #pending = new Map<number, Pending>();
   #worker: Worker | null = null;
   #pull: (() => Promise<SegmentPiece | null>) | null = null;
   #pulled: Promise<void> = Promise.resolve();
   #nextId = 1;
 
-  constructor(options: BackupClientOptions) {
+  constructor(options: BackupClientOptions, entry: URL) {
+    this.#entry = entry;
     const { slab, url, identity, knownHosts, compression, passphrase } = options;
     this.target = printableUrl(url);
     this.#data = { slab: slab.shared, url, identity, knownHosts, compression, passphrase };
@@ -113,7 +120,7 @@ class BackupClient implements Backup {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL('./backup-worker.js', import.meta.url), { workerData: this.#data, name: 'keelson backup' });
+    const worker = new Worker(this.#entry, { workerData: this.#data, name: 'keelson backup' });
     let reason = 'the backup thread ended';
     worker.on('message', (message: FromBackupWorker) => this.#receive(message));
     worker.on('error', (error: unknown) => {

@@ -33,7 +33,7 @@ export interface JournalOptions {
   readonly copies: number;
   readonly arrayTag: number;
   readonly epoch: number;
-  readonly members: readonly Member[];
+  readonly members: Member[];
   readonly clock: Clock;
   readonly hooks: JournalHooks;
 }
@@ -54,7 +54,7 @@ export class Journal {
   readonly table: SegmentTable;
   readonly index: RingIndex;
   readonly buffers: SegmentBuffers;
-  readonly members: readonly Member[];
+  readonly members: Member[];
   readonly segmentBlocks: number;
   epoch: number;
   /** The open segment, or the next to be opened. */
@@ -119,7 +119,8 @@ export class Journal {
   }
 
   isOnline(position: number): boolean {
-    return this.members[position]?.state === 'online';
+    const state = this.members[position]?.state;
+    return state === 'online' || state === 'rebuilding';
   }
 
   /** Byte offset on a journal member of block `at` of a slot. */

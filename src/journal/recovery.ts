@@ -139,7 +139,7 @@ class RingWalker {
   /** Reads the slot from every holder, as many as scratch has room for (the others are copied again later). */
   async #readCopies(slot: number, holders: number[]): Promise<Copy[]> {
     const journal = this.#journal;
-    const room = Math.max(1, Math.floor(this.#scratch.bytes / this.#segmentBytes));
+    const room = Math.max(1, Math.floor((this.#scratch.bytes - BLOCK_BYTES) / this.#segmentBytes));
     const copies: Copy[] = [];
     await Promise.all(
       holders.slice(0, room).map(async (position, i) => {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
 import { KeelsonError } from '../base/errors.js';
 import { CONFIG_NAME } from './names.js';
-import { RepositoryKey, SCRYPT_DEFAULT, type ScryptCost, scryptCostIsSane, WRAPPED_KEY_BYTES } from './repository-key.js';
+import { RepositoryKey, type ScryptCost, scryptCostIsSane, WRAPPED_KEY_BYTES } from './repository-key.js';
 import { corruptFile, seal, unseal } from './sealed-file.js';
 
 const MAGIC = 'KLSNREPO';
@@ -21,7 +21,7 @@ export interface RepositoryConfig {
  * Body: array uuid (40), created (u64), encrypted (u8), then when encrypted: scrypt log2 N (u8), r (u8), p (u8), salt (32),
  * wrapped master key (60).
  */
-export function encodeConfig(arrayUuid: string, createdAt: number, key: RepositoryKey | null, passphrase: string, cost: ScryptCost = SCRYPT_DEFAULT): Uint8Array {
+export function encodeConfig(arrayUuid: string, createdAt: number, key: RepositoryKey | null, passphrase: string, cost: ScryptCost): Uint8Array {
   const body = new Uint8Array(UUID_BYTES + 8 + 1 + (key === null ? 0 : 3 + SALT_BYTES + WRAPPED_KEY_BYTES));
   const writer = new RecordWriter(body);
   writer.text(arrayUuid, UUID_BYTES).u64(createdAt).u8(key === null ? 0 : 1);

@@ -16,7 +16,7 @@ import {
   withoutReplaced,
 } from './names.js';
 import { decodeConfig, encodeConfig, type RepositoryConfig } from './repository-config.js';
-import { RepositoryKey } from './repository-key.js';
+import { RepositoryKey, type ScryptCost } from './repository-key.js';
 import { corruptFile, SEALED_BYTES_MAX, seal, unseal } from './sealed-file.js';
 import { readWhole, TARGET_FILE_MISSING, type Target } from './target.js';
 
@@ -27,9 +27,11 @@ const LEASE_MAGIC = 'KLSNLEAS';
 export class RepositoryFiles {
   readonly #target: Target;
   readonly #passphrase: string;
+  readonly #scrypt: ScryptCost;
 
-  constructor(target: Target, passphrase: string) {
+  constructor(target: Target, passphrase: string, scrypt: ScryptCost) {
     this.#target = target;
+    this.#scrypt = scrypt;
     this.#passphrase = passphrase;
   }
 
@@ -147,7 +149,7 @@ export class RepositoryFiles {
     }
     const key = this.#passphrase === '' ? null : RepositoryKey.generate();
     const createdAt = Date.now();
-    await this.#replace(CONFIG_NAME, encodeConfig(options.arrayUuid, createdAt, key, this.#passphrase));
+    await this.#replace(CONFIG_NAME, encodeConfig(options.arrayUuid, createdAt, key, this.#passphrase, this.#scrypt));
     return { arrayUuid: options.arrayUuid, createdAt, key };
   }
 

@@ -10,7 +10,7 @@ import { RepositoryImage } from './image.js';
 import { metadataName, segmentName, temporaryName } from './names.js';
 import { RepositoryFiles } from './repository-files.js';
 import type { RepositoryConfig } from './repository-config.js';
-import type { SegmentCipher } from './repository-key.js';
+import { SCRYPT_DEFAULT, type ScryptCost, type SegmentCipher } from './repository-key.js';
 import { SALT_BYTES } from './segment-header.js';
 import { FRAME_BLOCKS } from './segment-index.js';
 import { SegmentWriter, type WrittenSegment } from './segment-writer.js';
@@ -24,6 +24,8 @@ export interface RepositoryOptions {
   readonly compression: Compression;
   /** '' = not encrypted. */
   readonly passphrase: string;
+  /** Cost of the passphrase in a new repository; left out: SCRYPT_DEFAULT. Tests, which open hundreds, take a cheaper one. */
+  readonly scrypt?: ScryptCost;
 }
 
 interface Written extends WrittenSegment {
@@ -51,7 +53,7 @@ export class Repository implements Backup {
     this.#options = options;
     this.target = options.target.url;
     this.#codec = new FrameCodec(options.compression);
-    this.#files = new RepositoryFiles(options.target, options.passphrase);
+    this.#files = new RepositoryFiles(options.target, options.passphrase, options.scrypt ?? SCRYPT_DEFAULT);
   }
 
   async open(options: BackupOpen): Promise<BackupState> {

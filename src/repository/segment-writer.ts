@@ -14,6 +14,9 @@ import type { TargetWriter } from './target.js';
 /** Small frames are gathered to this before they go to the target: eight of its packets. */
 const STAGING_BYTES = 256 * 1024;
 
+/** Blocks that are checksummed, hashed and sent at a time: 256 KiB fit the second cache. A multiple of FRAME_BLOCKS. */
+const STEP_BLOCKS = 64;
+
 export interface WrittenSegment {
   readonly hash: Uint8Array;
   readonly fileBytes: Bytes;
@@ -44,7 +47,7 @@ export class SegmentWriter {
   readonly #staging = new Uint8Array(STAGING_BYTES);
   #staged = 0;
   #position = HEADER_BYTES;
-  #computed = new Uint32Array(0);
+  readonly #computed = new Uint32Array(STEP_BLOCKS);
 
   constructor(out: TargetWriter, header: SegmentFileHeader, parts: SegmentWriterParts) {
     assert(header.frameBlocksMax === FRAME_BLOCKS && header.encrypted === (parts.cipher !== null), 'the header says what the writer does');
@@ -66,7 +69,6 @@ export class SegmentWriter {
       if (memory < 0) {
         this.#index.hole(first, count);
       } else {
-        this.#verify(memory, first, count, piece.crcs, crcIndex);
         await this.#extent(memory, first, count, piece.crcs, crcIndex);
         crcIndex += count;
       }
@@ -112,20 +114,28 @@ export class SegmentWriter {
     };
   }
 
+  /** Checksum, hash and copy go over the data in steps that stay in the cache from one to the next. */
   async #extent(memory: number, first: number, count: number, crcs: Uint32Array, crcIndex: number): Promise<void> {
+    assert(crcIndex + count <= crcs.length, 'a checksum for every data block');
+    assert(memory + count * BLOCK_BYTES <= this.#parts.memory.length, 'an extent lies inside the memory');
+    for (let done = 0; done < count; ) {
+      const blocks = Math.min(count - done, STEP_BLOCKS - ((first + done) % STEP_BLOCKS));
+      await this.#step(memory + done * BLOCK_BYTES, first + done, blocks, crcs, crcIndex + done);
+      done += blocks;
+    }
+  }
+
+  async #step(memory: number, first: number, count: number, crcs: Uint32Array, crcIndex: number): Promise<void> {
     const { codec, cipher } = this.#parts;
+    this.#verify(memory, first, count, crcs, crcIndex);
     const plain = cipher === null && !codec.compresses;
     for (let done = 0; done < count; ) {
       const blocks = Math.min(count - done, FRAME_BLOCKS - ((first + done) % FRAME_BLOCKS));
       const data = this.#parts.memory.subarray(memory + done * BLOCK_BYTES, memory + (done + blocks) * BLOCK_BYTES);
-      if (!plain) {
-        const payload = codec.pack(data);
-        const ordinal = this.#index.entries;
-        this.#index.frame(first + done, blocks, payload.length, crcs, crcIndex + done);
-        await this.#data(cipher === null ? payload : cipher.sealFrame(ordinal, payload));
-      } else {
-        this.#index.frame(first + done, blocks, data.length, crcs, crcIndex + done);
-      }
+      const payload = plain ? data : codec.pack(data);
+      const ordinal = this.#index.entries;
+      this.#index.frame(first + done, blocks, payload.length, crcs, crcIndex + done);
+      if (!plain) await this.#data(cipher === null ? payload : cipher.sealFrame(ordinal, payload));
       done += blocks;
     }
     if (plain) await this.#data(this.#parts.memory.subarray(memory, memory + count * BLOCK_BYTES));
@@ -156,9 +166,6 @@ export class SegmentWriter {
 
   /** End to end: what goes to the backup is what was checksummed when it was received. */
   #verify(memory: number, first: number, count: number, crcs: Uint32Array, crcIndex: number): void {
-    assert(crcIndex + count <= crcs.length, 'a checksum for every data block');
-    assert(memory + count * BLOCK_BYTES <= this.#parts.memory.length, 'an extent lies inside the memory');
-    if (this.#computed.length < count) this.#computed = new Uint32Array(count);
     this.#parts.checksums.crcRun(this.#parts.memory, memory, first, count, this.#computed, 0);
     for (let i = 0; i < count; i++) {
       if (this.#computed[i] === crcs[crcIndex + i]) continue;

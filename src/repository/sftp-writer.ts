@@ -10,6 +10,8 @@ import type { TargetWriter } from './target.js';
 export const WRITE_BYTES = 31 * 1024;
 /** Nearly 1 MiB on the way: below the 2 MiB window of an SSH channel, so that ssh2 never has to queue. */
 const WRITES_IN_FLIGHT_MAX = 32;
+/** The next burst starts when no more than this are in flight: the server stays busy while packets leave several at a time. */
+const BURST_AT_MOST = 24;
 
 /** Pipelined writes to one open file. ssh2 copies the bytes into its packet at once, so write() is done when the last packet is handed over. */
 export class SftpWriter implements TargetWriter {
@@ -31,10 +33,12 @@ export class SftpWriter implements TargetWriter {
 
   async write(bytes: Uint8Array): Promise<void> {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = 0; at < buffer.length; at += WRITE_BYTES) {
-      if (this.#inFlight >= WRITES_IN_FLIGHT_MAX) await this.#below(WRITES_IN_FLIGHT_MAX);
+    for (let at = 0; at < buffer.length; ) {
+      if (this.#inFlight > BURST_AT_MOST) await this.#below(BURST_AT_MOST + 1);
       if (this.#failed !== null) throw await this.#explain(this.#failed);
-      this.#send(buffer, at, Math.min(WRITE_BYTES, buffer.length - at));
+      this.#session.burst(() => {
+        for (; at < buffer.length && this.#inFlight < WRITES_IN_FLIGHT_MAX; at += WRITE_BYTES) this.#send(buffer, at, Math.min(WRITE_BYTES, buffer.length - at));
+      });
     }
   }
 

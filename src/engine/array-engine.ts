@@ -1,0 +1,337 @@
+import type { Clock } from '../base/clock.js';
+import { KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES } from '../base/units.js';
+import type { Settings } from '../config/settings.js';
+import { Destager } from '../destage/destager.js';
+import type { DeviceProvider } from '../device/device.js';
+import { Drainer } from '../drain/drainer.js';
+import { Journal } from '../journal/journal.js';
+import { Replicator } from '../journal/replicator.js';
+import { RingReader } from '../journal/ring-reader.js';
+import type { Member } from '../member/member-api.js';
+import { PageAllocator } from '../memory/page-allocator.js';
+import type { Slab } from '../memory/slab.js';
+import type { Backup } from '../repository/backup.js';
+import { StripeLock, type StripeHold } from '../stripe/stripe-lock.js';
+import type { ArrayState } from './array-state.js';
+import type { BackupLink } from './backup-link.js';
+import { Checkpointer } from './checkpointer.js';
+import { DestageLoop } from './destage-loop.js';
+import { DrainLoop } from './drain-loop.js';
+import type { EngineLog } from './log.js';
+import { ReadPath } from './read-path.js';
+import { RebuildRunner } from './rebuild-runner.js';
+import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
+import type { SlabPlan } from './slab-plan.js';
+import type { TrackedPool } from './tracked-pool.js';
+import { Volume } from './volume.js';
+import { WritePath } from './write-path.js';
+
+export interface EngineParts {
+  readonly settings: Settings;
+  readonly slab: Slab;
+  readonly plan: SlabPlan;
+  readonly provider: DeviceProvider;
+  readonly state: ArrayState;
+  readonly pool: TrackedPool;
+  readonly clock: Clock;
+  readonly log: EngineLog;
+  readonly arrayTag: number;
+  readonly generation: number;
+}
+
+/** Errors of one stripe task that a member may collect before its reads are worth an alarm. */
+interface TaskErrors {
+  readonly readErrors: Uint32Array;
+  readonly writeErrors: Uint32Array;
+  readonly checksumErrors: Uint32Array;
+}
+
+/**
+ * The running array: the two schemes, the three movers and the volume over them, put together. A write goes volume -> journal (acknowledged) -> destager -> stripes, and
+ * journal -> drainer -> backup; the tail of the ring follows the slower of the two.
+ */
+export class ArrayEngine {
+  readonly parts: EngineParts;
+  readonly state: ArrayState;
+  readonly journal: Journal;
+  readonly reader: RingReader;
+  readonly locks = new StripeLock();
+  readonly checkpointer: Checkpointer;
+  readonly recovery: BlockRecovery;
+  readonly reads: ReadPath;
+  readonly writes: WritePath;
+  readonly volume: Volume;
+  readonly destager: Destager;
+  readonly destageLoop: DestageLoop;
+  readonly replicator: Replicator;
+  readonly rebuild: RebuildRunner;
+  readonly readPages: PageAllocator;
+  link: BackupLink | null = null;
+  drainer: Drainer | null = null;
+  drainLoop: DrainLoop | null = null;
+  /** Resolves when the array cannot go on. */
+  readonly fatal: Promise<KeelsonError>;
+  #fatal: (error: KeelsonError) => void = () => {};
+  readonly #fencing = new Map<Member, Promise<void>>();
+  #running = false;
+
+  constructor(parts: EngineParts) {
+    const { slab, plan, state, clock, log, settings, pool } = parts;
+    this.parts = parts;
+    this.state = state;
+    this.fatal = new Promise((resolve) => {
+      this.#fatal = resolve;
+    });
+    const { shape } = state;
+    const journalMembers = state.journalPositions().map((index) => state.members[index] ?? absentMember(index));
+    this.journal = new Journal({
+      slab,
+      buffersAt: plan.segmentBuffersAt,
+      buffers: plan.segmentBuffers,
+      slots: shape.ringBytes / shape.segmentBytes,
+      segmentBytes: shape.segmentBytes,
+      copies: shape.journalCopies,
+      arrayTag: parts.arrayTag,
+      epoch: state.epoch,
+      members: journalMembers,
+      clock,
+      hooks: {
+        memberFailed: (position, errno, doing) => this.#journalMemberFailed(position, errno, doing),
+        space: () => this.writes?.pump(),
+        closed: () => this.#segmentClosed(),
+      },
+    });
+    this.reader = new RingReader(this.journal, slab);
+    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, parts.generation, (member, error) => this.#markFailed(member, error));
+    this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
+    this.recovery = new BlockRecovery({
+      state,
+      journal: this.journal,
+      reader: this.reader,
+      pool,
+      slab,
+      backup: () => this.servingBackup(),
+      lock: (stripes) => this.lock(stripes),
+      unlock: (hold) => this.locks.release(hold),
+      account: (outcome) => this.account(outcome),
+    });
+    this.recovery.scratch = (pages) => this.#scratch(pages);
+    this.reads = new ReadPath(slab, state, this.journal, this.readPages, (blocks, pages) => this.recovery.read(blocks, pages));
+    this.writes = new WritePath(this.journal, (offset, length, done) => this.reads.read(offset, length, done), clock, settings.export.durability === 'sync');
+    this.writes.onStall = () => {
+      this.destageLoop.urge();
+      if (this.journal.headSeq - this.journal.tailSeq >= this.journal.slots - 3) this.drainLoop?.urge();
+    };
+    this.volume = new Volume(state, this.journal, this.reads, this.writes);
+    this.destager = new Destager(
+      this.journal,
+      this.reader,
+      {
+        geometry: state.geometry,
+        pool,
+        members: () => state.memberView(),
+        lock: (stripes) => this.lock(stripes),
+        unlock: (hold) => this.locks.release(hold),
+        account: (outcome) => this.account(outcome),
+        isWritten: (stripe) => state.isWritten(stripe),
+        changed: (stripe) => state.markChanged(stripe),
+        isUntrusted: (stripe) => state.isUntrusted(stripe),
+        recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
+        checkpoint: (destagedSeq) => this.checkpointer.advance({ destagedSeq }),
+      },
+      plan.lost,
+    );
+    this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log);
+    this.destageLoop.onAdvanced = () => {
+      this.#trustWhatIsWritten();
+      this.drainLoop?.kick();
+    };
+    this.replicator = new Replicator(this.journal, shape.journalCopies, plan.replication.offset, (position, errno) => this.#journalMemberFailed(position, errno, 'journal copy'));
+    this.rebuild = new RebuildRunner(this, plan.rebuild);
+  }
+
+  /** Takes the backup into use; before it is called, or without it, the array is unprotected. */
+  attach(link: BackupLink): void {
+    const { clock, log, plan, settings } = this.parts;
+    this.link = link;
+    this.drainer = new Drainer(
+      this.journal,
+      this.reader,
+      link.backup,
+      {
+        advance: (drainedSeq) => this.checkpointer.advance({ drainedSeq }),
+        recover: async (blocks, pages) => {
+          const { from } = await this.recovery.recover(blocks, pages, { trusted: true, locked: false, repair: false, ringFirst: false });
+          return !from.includes(HAD_NOWHERE);
+        },
+      },
+      clock,
+      plan.drain,
+    );
+    this.drainLoop = new DrainLoop(this.journal, this.drainer, link, settings.drain, clock, log, () => this.isDegraded());
+  }
+
+  #trustFrom = 0;
+
+  /** Stripes that a crash may have torn are whole again once every segment before seq is destaged. */
+  trustAfter(seq: number): void {
+    this.#trustFrom = seq;
+    this.#trustWhatIsWritten();
+  }
+
+  #trustWhatIsWritten(): void {
+    if (this.#trustFrom === 0 || this.journal.destagedSeq < this.#trustFrom) return;
+    this.#trustFrom = 0;
+    this.state.trustAll();
+    this.state.clear('DESTAGE_BLOCKED');
+  }
+
+  /** Starts the movers. */
+  start(): void {
+    this.#running = true;
+    this.destageLoop.start();
+    this.drainLoop?.start();
+    void this.link?.connect().then(() => this.drainLoop?.kick());
+    void this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
+    this.rebuild.kick();
+  }
+
+  lock(stripes: Float64Array): Promise<StripeHold> {
+    return new Promise((granted) => this.locks.acquire(stripes, granted));
+  }
+
+  /** Resolves when every stripe task that was made before this call has ended. */
+  async quiesceStripes(): Promise<void> {
+    await this.parts.pool.settled();
+  }
+
+  isDegraded(): boolean {
+    return this.state.members.some((member) => member === null || member.state === 'failed' || member.state === 'missing');
+  }
+
+  /** The backup for reading: only when its image is whole and the link is up. */
+  servingBackup(): Backup | null {
+    if (this.link === null || this.state.protection !== 'full') return null;
+    if (!this.link.isOpen) {
+      void this.link.connect();
+      return null;
+    }
+    return this.link.backup;
+  }
+
+  #segmentClosed(): void {
+    if (!this.#running) return;
+    this.destageLoop.kick();
+    this.drainLoop?.kick();
+  }
+
+  async #scratch(pages: number): Promise<{ offset: number; pages: number; release: () => void }> {
+    // A fixed piece, whatever is asked: several slow reads can then go on at once.
+    const granted = Math.min(pages, 256);
+    return new Promise((resolve) => {
+      this.readPages.allocate(granted, (offset) => resolve({ offset, pages: granted, release: () => this.readPages.free(offset, granted) }));
+    });
+  }
+
+  async #recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, trusted: boolean): Promise<boolean[]> {
+    const had = await this.recovery.recover(blocks, pages, { trusted, locked: true, repair: false, ringFirst: false });
+    crcs.set(had.crcs);
+    return Array.from(had.from, (from) => from !== HAD_NOWHERE);
+  }
+
+  /** Takes in what a stripe task met. Members whose writes failed are failed; resolves when that is recorded. */
+  async account(outcome: TaskErrors): Promise<void> {
+    const fences: Promise<void>[] = [];
+    for (let i = 0; i < this.state.shape.dataMembers; i++) {
+      const member = this.state.members[i];
+      if (!member) continue;
+      member.readErrors += outcome.readErrors[i] as number;
+      member.checksumErrors += outcome.checksumErrors[i] as number;
+      const failures = outcome.writeErrors[i] as number;
+      if (failures === 0) continue;
+      member.writeErrors += failures;
+      fences.push(this.failMember(member, new KeelsonError('DEVICE_WRITE', `writes to ${member.device.path} failed`)));
+    }
+    await Promise.all(fences);
+  }
+
+  #journalMemberFailed(position: number, errno: number, doing: string): Promise<void> {
+    const member = this.journal.members[position] as Member;
+    member.writeErrors++;
+    return this.failMember(member, new KeelsonError('DEVICE_WRITE', `${doing} on ${member.device.path} failed`, { found: `errno ${errno}` }));
+  }
+
+  /** Marks it at once; the epoch that leaves it out is written by whoever fences. */
+  #markFailed(member: Member, error: KeelsonError): boolean {
+    if (member.state === 'failed') return false;
+    member.state = 'failed';
+    const path = member.device.path;
+    this.parts.log.error({ member: member.index, path, error: error.describe() }, 'member failed');
+    this.state.raise(`MEMBER_FAILED_${member.index}`, `member ${member.index} (${path}) failed: ${error.message}`, `keelson replace ${member.index} NEW-DEVICE`);
+    const position = this.journal.members.indexOf(member);
+    if (position >= 0) this.journal.excludeMember(position);
+    return true;
+  }
+
+  /** Fails a member. Resolves when every other member knows, so that writes may be acknowledged without it (P10). */
+  failMember(member: Member, error: KeelsonError): Promise<void> {
+    const under = this.#fencing.get(member);
+    if (under !== undefined) return under;
+    if (!this.#markFailed(member, error)) return Promise.resolve();
+    const fenced = this.checkpointer
+      .fence()
+      .catch((reason: unknown) => {
+        const failure = KeelsonError.from(reason);
+        this.state.failure = failure;
+        this.#fatal(failure);
+      })
+      .finally(() => {
+        this.#fencing.delete(member);
+        this.afterMembershipChange();
+      });
+    this.#fencing.set(member, fenced);
+    return fenced;
+  }
+
+  afterMembershipChange(): void {
+    if (!this.#running) return;
+    void this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
+    this.destageLoop.kick();
+    this.drainLoop?.kick();
+    this.rebuild.kick();
+  }
+
+  #log(message: string, error: unknown): void {
+    this.parts.log.error({ error: KeelsonError.from(error).describe() }, message);
+  }
+
+  /** Bytes of the volume. */
+  get volumeBytes(): number {
+    return this.state.geometry.volumeBlocks * BLOCK_BYTES;
+  }
+
+  /** Answers what is in flight, destages what can be, writes the last checkpoint, releases everything. */
+  async stop(): Promise<void> {
+    await this.volume.stop();
+    this.#running = false;
+    await this.drainLoop?.stop();
+    await this.rebuild.stop();
+    await this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
+    if (this.state.failure === null) {
+      await new Promise<void>((resolve) => this.journal.flush(() => resolve()));
+      const whole = await this.destageLoop.drainAll().catch(() => false);
+      await this.destageLoop.stop();
+      if (whole) await this.checkpointer.finish().catch((error: unknown) => this.#log('last checkpoint failed', error));
+    } else await this.destageLoop.stop();
+    await this.link?.close();
+    await this.parts.pool.close();
+    for (const member of this.state.members) if (member) await member.device.close();
+    await this.parts.provider.close();
+  }
+}
+
+/** Stands in the journal's member list for one that is not there: never online, never touched. */
+function absentMember(index: number): Member {
+  return { index, role: 'journal', state: 'missing' } as Member;
+}

@@ -1,0 +1,91 @@
+import { BLOCK_BYTES } from '../base/units.js';
+import type { ArrayEngine } from './array-engine.js';
+import { destagedLsn, drainedLsn } from './backup-attach.js';
+import { computeTolerance } from './tolerance.js';
+
+/** status --json, as INTERFACE has it. */
+export function arrayStatus(engine: ArrayEngine) {
+  const { state, journal, link, drainLoop } = engine;
+  const { shape } = state;
+  const serves = engine.servingBackup() !== null;
+  const tolerance = computeTolerance(state, journal, serves);
+  const alarms = [...state.alarms];
+  const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
+  if (link === null) alarm('UNPROTECTED', 'UNPROTECTED: no backup target is configured', 'set backup.url');
+  else if (!link.isOpen && link.lastError !== null) alarm('BACKUP_UNREACHABLE', link.lastError.describe(), 'the ring keeps everything meanwhile; check the backup host');
+  else if (link.state !== null && link.state.weakness !== '') alarm('BACKUP_WEAK', `the backup server is weaker than it should be: ${link.state.weakness}`, 'use a server with fsync and atomic rename (OpenSSH)');
+  if (tolerance.devices === 0 && engine.isDegraded()) alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', 'replace the failed members now');
+  if (journal.deadReason !== null) alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
+  if (engine.destageLoop.blocked !== null) alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
+  const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
+  return {
+    name: shape.name,
+    uuid: shape.arrayUuid,
+    state: arrayCondition(engine, serves),
+    protection: state.protection,
+    tolerance,
+    volume: { bytes: engine.volumeBytes, blockBytes: BLOCK_BYTES },
+    members: state.records.map((record, index) => {
+      const member = state.members[index];
+      return {
+        index,
+        path: state.paths[index] as string,
+        role: record.role,
+        state: member ? member.state : record.state,
+        readErrors: member?.readErrors ?? 0,
+        writeErrors: member?.writeErrors ?? 0,
+        checksumErrors: member?.checksumErrors ?? 0,
+      };
+    }),
+    journal: {
+      copies: shape.journalCopies,
+      bytes: shape.ringBytes,
+      usedBytes: journal.usedBlocks * BLOCK_BYTES,
+      fillRatio: journal.fillRatio,
+      headLsn: journal.nextLsn - 1,
+      destagedLsn: destagedLsn(engine),
+    },
+    drain: {
+      drainedLsn: drainedLsn(engine),
+      undrainedBytes,
+      oldestUndrainedSeconds: drainLoop === null ? 0 : drainLoop.oldestUndrained_ms() / 1000,
+      lastError: link?.lastError?.describe() ?? null,
+      target: link?.backup.target ?? null,
+      state: link === null ? ('none' as const) : drainLoop?.draining ? ('draining' as const) : link.isOpen || link.lastError === null ? ('idle' as const) : ('unreachable' as const),
+    },
+    rebuild: engine.rebuild.progress(),
+    scrub: null,
+    alarms,
+  };
+}
+
+function arrayCondition(engine: ArrayEngine, backupServes: boolean): 'online' | 'degraded' | 'beyond-parity' | 'failed' {
+  const { state } = engine;
+  if (state.failure !== null) return 'failed';
+  const lost = state.lostDataMembers().length;
+  if (lost > state.geometry.m) return backupServes ? 'beyond-parity' : 'failed';
+  return lost > 0 || engine.isDegraded() ? 'degraded' : 'online';
+}
+
+/** Counters for the metrics endpoint. */
+export function arrayCounters(engine: ArrayEngine): { name: string; help: string; value: number }[] {
+  const { reads, writes, recovery, destager, drainer } = engine;
+  return [
+    { name: 'backpressure_seconds_total', help: 'Time during which some write waited for room', value: writes.counters.stalled_ms / 1000 },
+    { name: 'writes_total', help: 'Write requests', value: writes.counters.writes },
+    { name: 'written_bytes_total', help: 'Bytes written by clients', value: writes.counters.bytes },
+    { name: 'reads_total', help: 'Read requests', value: reads.counters.reads },
+    { name: 'read_bytes_total', help: 'Bytes read by clients', value: reads.counters.bytes },
+    { name: 'flushes_total', help: 'Flush requests', value: writes.counters.flushes },
+    { name: 'destaged_blocks_total', help: 'Blocks applied to the stripes', value: destager.stats.blocks },
+    { name: 'stripe_read_bytes_total', help: 'Bytes read by destaging', value: destager.stats.bytesRead },
+    { name: 'stripe_written_bytes_total', help: 'Bytes written by destaging', value: destager.stats.bytesWritten },
+    { name: 'blocks_from_journal_total', help: 'Blocks that reads had from journal members', value: recovery.counters.fromJournal },
+    { name: 'blocks_from_backup_total', help: 'Blocks that reads had from the backup', value: recovery.counters.fromBackup },
+    { name: 'blocks_reconstructed_total', help: 'Blocks that reads had by reconstruction', value: recovery.counters.fromStripes },
+    { name: 'blocks_repaired_total', help: 'Blocks written again after a wrong checksum', value: recovery.counters.repaired },
+    { name: 'blocks_unavailable_total', help: 'Blocks that could not be had', value: recovery.counters.unavailable },
+    { name: 'drained_bytes_total', help: 'Volume bytes published to the backup', value: drainer?.publishedBytes ?? 0 },
+    { name: 'drain_stored_bytes_total', help: 'Bytes stored on the backup', value: drainer?.storedBytes ?? 0 },
+  ];
+}

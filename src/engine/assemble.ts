@@ -1,0 +1,248 @@
+import { availableParallelism } from 'node:os';
+import type { Clock } from '../base/clock.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Settings } from '../config/settings.js';
+import type { DeviceProvider } from '../device/device.js';
+import { recoverJournal } from '../journal/recovery.js';
+import { IntegrityTable } from '../member/integrity.js';
+import { type FoundMember, makeMember, openMember } from '../member/member.js';
+import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
+import { assessMembership, type Membership } from '../member/membership.js';
+import { computeLayout } from '../member/layout.js';
+import { Slab } from '../memory/slab.js';
+import { slabRegion } from '../memory/slab-region.js';
+import { loadAddon } from '../native/load.js';
+import { createStripePool } from '../stripe/pool.js';
+import type { StripePool, StripePoolOptions } from '../stripe/stripe-pool.js';
+import { ArrayEngine } from './array-engine.js';
+import { ArrayState } from './array-state.js';
+import type { EngineLog } from './log.js';
+import { planSlab } from './slab-plan.js';
+import { TrackedPool } from './tracked-pool.js';
+
+/** More threads than this only wait for the devices. */
+const STRIPE_THREADS_MAX = 4;
+const ASSEMBLY_REGION_BYTES = 4 * 1024 * 1024;
+
+export interface AssembleOptions {
+  readonly settings: Settings;
+  readonly clock: Clock;
+  readonly log: EngineLog;
+  readonly provider: (slab: Slab) => DeviceProvider;
+  /** How stripe workers do their I/O, the same kind as the provider's. */
+  readonly pool?: (options: StripePoolOptions) => Promise<StripePool>;
+}
+
+/** Paths of the members in index order: data members, then journal members of their own. */
+export function memberPaths(settings: Settings): string[] {
+  return [...settings.stripe.members, ...settings.journal.members];
+}
+
+/** A short tag of the array in every journal batch: batches of an earlier array on the same device are not taken for ours. */
+export function arrayTagOf(uuid: string): number {
+  const bytes = Buffer.from(uuid);
+  return loadAddon().crc32c(bytes, 0, bytes.length, 0);
+}
+
+/**
+ * Members -> running array: opens and judges the members, raises the epoch, loads bitmap and checksums, recovers the journal, and writes every stripe that a crash may
+ * have torn again before its parity is trusted (P6). The movers are not started yet. Throws KeelsonError: ARRAY_*, MEMBER_*, JOURNAL_*, DEVICE_BUSY.
+ */
+export async function assembleArray(options: AssembleOptions): Promise<ArrayEngine> {
+  const { settings, log } = options;
+  const slab = Slab.allocate(settings.memory.slabBytes);
+  const provider = options.provider(slab);
+  const region = slabRegion(slab, 0, ASSEMBLY_REGION_BYTES);
+  const found: FoundMember[] = [];
+  try {
+    for (const path of memberPaths(settings)) found.push(await openMember(provider, path, region));
+    const busy = found.find((member) => member.error?.code === 'DEVICE_BUSY');
+    if (busy?.error) {
+      throw new KeelsonError('DEVICE_BUSY', `${busy.path} is in use by another process`, {
+        found: busy.error.message,
+        expected: 'members that nobody else holds',
+        action: 'stop the other server (keelson stop), or whatever has the device open',
+        exit: EXIT.refused,
+      });
+    }
+    const membership = assessMembership(found);
+    checkShape(settings, membership.shape);
+    return await assembleFrom(options, slab, provider, membership, found);
+  } catch (error) {
+    for (const member of found) await member.device?.close();
+    await provider.close();
+    log.debug({ error: KeelsonError.from(error).describe() }, 'assembly failed');
+    throw error;
+  }
+}
+
+function checkShape(settings: Settings, shape: ArrayShape): void {
+  const mismatch = (key: string, found: string | number, expected: string | number): never => {
+    throw new KeelsonError('CONFIG_MISMATCH', `the configuration does not describe this array: ${key}`, {
+      found: String(found),
+      expected: `${expected}, as the array was created`,
+      action: `correct ${key} in ${settings.file}`,
+      exit: EXIT.usage,
+    });
+  };
+  if (settings.stripe.members.length !== shape.dataMembers) mismatch('stripe.members', `${settings.stripe.members.length} members`, `${shape.dataMembers} members`);
+  if (settings.journal.members.length !== shape.journalMembers) mismatch('journal.members', `${settings.journal.members.length} members`, `${shape.journalMembers} members`);
+  if (settings.stripe.parity !== shape.parity) mismatch('stripe.parity', settings.stripe.parity, shape.parity);
+  if (settings.stripe.chunkBytes !== shape.chunkBytes) mismatch('stripe.chunk', settings.stripe.chunkBytes, shape.chunkBytes);
+  if (settings.journal.segmentBytes !== shape.segmentBytes) mismatch('journal.segment', settings.journal.segmentBytes, shape.segmentBytes);
+  if (settings.journal.ringBytes !== shape.ringBytes) mismatch('journal.size', settings.journal.ringBytes, shape.ringBytes);
+  if (settings.journal.copies !== shape.journalCopies) mismatch('journal.copies', settings.journal.copies, shape.journalCopies);
+  if (settings.name !== shape.name) mismatch('name', settings.name, shape.name);
+}
+
+interface Cast {
+  readonly members: (Member | null)[];
+  readonly records: MemberRecord[];
+  readonly paths: string[];
+}
+
+/** Who plays which part: usable devices by index, the others missing or failed as the newest member table has them. */
+function cast(settings: Settings, membership: Membership, log: EngineLog): Cast {
+  const { shape, verdicts, checkpoint } = membership;
+  const configured = memberPaths(settings);
+  const total = shape.dataMembers + shape.journalMembers;
+  const members: (Member | null)[] = new Array<Member | null>(total).fill(null);
+  const records: MemberRecord[] = [];
+  const paths: string[] = [];
+  for (let index = 0; index < total; index++) {
+    const record = checkpoint.members.find((row) => row.index === index);
+    if (record === undefined) throw new KeelsonError('ARRAY_TABLE', `the member table has no row for member ${index}`, { action: 'restore from the backup', exit: EXIT.unavailable });
+    const verdict = verdicts.find(({ verdict: kind, record: row }) => kind === 'usable' && row?.index === index);
+    paths.push(verdict?.found.path ?? (configured[index] as string));
+    if (verdict?.found.device && verdict.found.superblock) {
+      const state = record.state === 'rebuilding' ? 'rebuilding' : 'online';
+      members[index] = makeMember(verdict.found.device, verdict.found.superblock, state, record.rebuiltStripes);
+      records.push({ ...record, state });
+    } else records.push({ ...record, state: record.state === 'failed' ? 'failed' : 'missing' });
+  }
+  for (const { verdict, found, problem } of verdicts) {
+    if (verdict === 'usable') continue;
+    log.warn({ path: found.path, verdict, problem: problem?.describe() }, 'device left out');
+  }
+  return { members, records, paths };
+}
+
+async function assembleFrom(options: AssembleOptions, slab: Slab, provider: DeviceProvider, membership: Membership, found: readonly FoundMember[]): Promise<ArrayEngine> {
+  const { settings, log } = options;
+  const { shape, checkpoint } = membership;
+  const { members, records, paths } = cast(settings, membership, log);
+  for (const { device, path } of found) if (device && !members.some((member) => member?.device === device)) log.debug({ path }, 'closing a device that is left out');
+  await Promise.all(found.map(({ device }) => (device && !members.some((member) => member?.device === device) ? device.close() : undefined)));
+
+  const threads = Math.max(1, Math.min(STRIPE_THREADS_MAX, availableParallelism()));
+  const plan = planSlab(slab, shape.segmentBytes, shape.chunkBytes * shape.dataMembers, threads);
+  const layout = dataLayout(members, shape);
+  const integrity = records.slice(0, shape.dataMembers).map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
+  const state = new ArrayState(shape, membership.epoch, members, records, paths, integrity, Uint8Array.from(checkpoint.stripeBitmap));
+  state.protection = checkpoint.protection;
+  raiseAlarms(state, membership);
+  await loadIntegrity(state, plan.segmentBuffersAt, slab, shape, plan.segmentBuffers * shape.segmentBytes);
+
+  const makePool = options.pool ?? createStripePool;
+  const pool = new TrackedPool(await makePool({
+    context: {
+      geometry: state.geometry,
+      slab: slab.shared,
+      dataOffset: new Float64Array(shape.dataMembers).fill(layout.dataOffset),
+      integrity: integrity.map((table) => table.shared),
+      io: provider.kind === 'fs' ? 'fs' : 'ring',
+    },
+    scratch: plan.stripeScratch,
+  }));
+  try {
+    const arrayTag = arrayTagOf(shape.arrayUuid);
+    const engine = new ArrayEngine({ settings, slab, plan, provider, state, pool, clock: options.clock, log, arrayTag, generation: checkpoint.generation });
+    await recover(engine, membership, arrayTag, log);
+    return engine;
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+}
+
+/** The layout of a data member: the same on all of them, since it follows from the shape alone. */
+function dataLayout(members: readonly (Member | null)[], shape: ArrayShape) {
+  const there = members.find((member) => member !== null && member.index < shape.dataMembers);
+  if (there) return there.superblock.layout;
+  return computeLayout({ role: shape.journalMembers === 0 ? 'both' : 'data', chunkBytes: shape.chunkBytes, stripes: shape.stripes, journalBytes: shape.journalMembers === 0 ? shape.ringBytes : 0 });
+}
+
+function raiseAlarms(state: ArrayState, membership: Membership): void {
+  for (const record of state.records) {
+    if (record.state !== 'missing' && record.state !== 'failed') continue;
+    const path = state.paths[record.index] as string;
+    const problem = membership.verdicts.find(({ found }) => found.path === path)?.problem;
+    const why = problem ? `: ${problem.message} (${problem.code})` : '';
+    state.raise(`MEMBER_FAILED_${record.index}`, `member ${record.index} (${path}) is ${record.state}${why}`, `keelson replace ${record.index} NEW-DEVICE`);
+  }
+}
+
+/** Checksums of the stripes that were ever written. A page that is lost makes its blocks erasures: read, they are reconstructed and repaired. */
+async function loadIntegrity(state: ArrayState, at: number, slab: Slab, shape: ArrayShape, bytes: number): Promise<void> {
+  const region = slabRegion(slab, at, bytes);
+  for (let i = 0; i < shape.dataMembers; i++) {
+    const member = state.members[i];
+    if (!member) {
+      state.integrityKnown[i] = 0;
+      continue;
+    }
+    const table = state.integrity[i] as IntegrityTable;
+    const loaded = await table.load(member.device, state.bitmap, state.geometry.rows, region);
+    member.readErrors += loaded.readErrors;
+    member.checksumErrors += loaded.lostPages.length;
+  }
+}
+
+async function recover(engine: ArrayEngine, membership: Membership, arrayTag: number, log: EngineLog): Promise<void> {
+  const { state, journal, parts } = engine;
+  const { checkpoint } = membership;
+  const started = parts.clock.now();
+  const report = await recoverJournal(
+    journal,
+    parts.slab,
+    // Nobody reads yet: the read area takes the copies of a segment.
+    parts.plan.reads,
+    {
+      tailSeq: checkpoint.tailSeq,
+      destagedSeq: checkpoint.destagedSeq,
+      drainedSeq: checkpoint.drainedSeq,
+      knownLsn: Math.max(checkpoint.destagedLsn, checkpoint.drainedLsn),
+      arrayTag,
+    },
+  );
+  for (const block of report.lostBlocks) state.damagedInRing.add(block);
+  // Nothing may be written before every member that is there knows the new epoch (P10).
+  await engine.checkpointer.fence();
+  distrustTouchedStripes(engine);
+  await engine.replicator.run();
+  engine.trustAfter(journal.headSeq);
+  const whole = await engine.destageLoop.drainAll();
+  if (!whole) state.raise('DESTAGE_BLOCKED', 'journaled writes could not be applied to the stripes yet', 'replace the lost members; until then the ring keeps the writes');
+  const ms = Math.round(parts.clock.now() - started);
+  log.info({ segments: report.segments, batches: report.batches, lastLsn: report.lastLsn, ms, clean: checkpoint.cleanShutdown }, 'journal recovered');
+}
+
+/** Every stripe that an undestaged entry touches may be half written. */
+function distrustTouchedStripes(engine: ArrayEngine): void {
+  const { state, journal } = engine;
+  const { table, index } = journal;
+  for (let seq = journal.destagedSeq; seq < journal.headSeq; seq++) {
+    const slot = table.slotOf(seq);
+    const first = slot * table.segmentBlocks;
+    for (let place = first; place < first + (table.used[slot] as number); place++) {
+      const block = index.blockAt[place] as number;
+      if (block >= 0) state.distrust(state.geometry.stripeOf(block));
+    }
+    const zeroes = table.zeroes[slot];
+    for (let i = 0; zeroes && i < zeroes.first.length; i++) {
+      const firstStripe = state.geometry.stripeOf(zeroes.first[i] as number);
+      const lastStripe = state.geometry.stripeOf((zeroes.first[i] as number) + (zeroes.count[i] as number) - 1);
+      for (let stripe = firstStripe; stripe <= lastStripe; stripe++) if (state.isWritten(stripe)) state.distrust(stripe);
+    }
+  }
+}

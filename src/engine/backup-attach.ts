@@ -1,0 +1,69 @@
+import { KeelsonError } from '../base/errors.js';
+import type { BackupState } from '../repository/backup.js';
+import type { Backup } from '../repository/backup.js';
+import type { ArrayEngine } from './array-engine.js';
+import { BackupLink } from './backup-link.js';
+
+/** Connects the array and its repository: who may write, and from where draining goes on. */
+export function attachBackup(engine: ArrayEngine, backup: Backup): void {
+  const { state, parts } = engine;
+  const link = new BackupLink(
+    backup,
+    parts.clock,
+    () => ({ arrayUuid: state.shape.arrayUuid, epoch: state.epoch, volumeBytes: engine.volumeBytes, create: true }),
+    (found) => accept(engine, found),
+  );
+  engine.attach(link);
+}
+
+/**
+ * Holds the repository's head against the drained cursor. Equal: go on. Ahead, at a segment boundary of the ring: the publish was durable, the cursor was not yet:
+ * it is moved. Behind, with everything since still in the ring: drained again from there. Anything else cannot be joined: BACKUP_AHEAD, or the array needs seeding.
+ */
+async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
+  const { journal, state, checkpointer } = engine;
+  const { table } = journal;
+  const cursorLsn = drainedLsn(engine);
+  if (state.protection !== 'full') {
+    state.raise('NEEDS_SEEDING', 'the backup does not hold what was written before it was attached', 'seeding is not built yet: restore into a new array, or create the array with its backup');
+    throw new KeelsonError('BACKUP_NEEDS_SEEDING', 'the repository does not hold the whole volume', { found: `head LSN ${found.headLsn}`, expected: `LSN ${cursorLsn}` });
+  }
+  if (found.headLsn === cursorLsn) return;
+  for (let seq = journal.tailSeq; seq < journal.headSeq; seq++) {
+    const slot = table.slotOf(seq);
+    if (table.lastLsn[slot] !== found.headLsn) continue;
+    if (seq + 1 > journal.drainedSeq) await checkpointer.advance({ drainedSeq: seq + 1 });
+    else journal.drainedSeq = seq + 1;
+    return;
+  }
+  const tailSlot = table.slotOf(journal.tailSeq);
+  const tailLsn = table.seq[tailSlot] === journal.tailSeq ? (table.firstLsn[tailSlot] as number) - 1 : cursorLsn;
+  if (found.headLsn === tailLsn) {
+    journal.drainedSeq = journal.tailSeq;
+    return;
+  }
+  state.raise('BACKUP_MISMATCH', `the repository ends at LSN ${found.headLsn}, the array drained up to ${cursorLsn}`, 'check that the URL names this array\'s repository; keelson status goes on showing what is not drained');
+  throw new KeelsonError('BACKUP_AHEAD', 'the repository and the array do not fit together', {
+    found: `repository head LSN ${found.headLsn}`,
+    expected: `LSN ${cursorLsn}, or one that the ring can continue from`,
+    action: 'was the repository restored from an older copy, or is it written by another array?',
+  });
+}
+
+/** Highest LSN that is drained by the cursor. */
+export function drainedLsn(engine: ArrayEngine): number {
+  const { journal } = engine;
+  const { table } = journal;
+  const next = table.slotOf(journal.drainedSeq);
+  if (table.seq[next] === journal.drainedSeq) return (table.firstLsn[next] as number) - 1;
+  const last = table.slotOf(journal.drainedSeq - 1);
+  if (table.seq[last] === journal.drainedSeq - 1) return table.lastLsn[last] as number;
+  return journal.nextLsn - 1;
+}
+
+/** Highest LSN that is in the stripes. */
+export function destagedLsn(engine: ArrayEngine): number {
+  const { journal } = engine;
+  const slot = journal.table.slotOf(journal.destagedSeq);
+  return journal.table.seq[slot] === journal.destagedSeq ? (journal.table.firstLsn[slot] as number) - 1 : journal.nextLsn - 1;
+}

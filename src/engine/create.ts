@@ -1,0 +1,194 @@
+import { closeSync, existsSync, ftruncateSync, openSync, statSync } from 'node:fs';
+import { webcrypto } from 'node:crypto';
+import type { Clock } from '../base/clock.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Random } from '../base/random.js';
+import { type Bytes, roundDown } from '../base/units.js';
+import type { Settings } from '../config/settings.js';
+import type { Device, DeviceProvider } from '../device/device.js';
+import { computeLayout, memberBytesFor, stripesFor } from '../member/layout.js';
+import { writeNewMember } from '../member/member.js';
+import type { ArrayShape, Checkpoint, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
+import { recognise } from '../member/signatures.js';
+import { newUuid } from '../member/uuid.js';
+import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
+import { Slab } from '../memory/slab.js';
+import { StripeGeometry } from '../stripe/geometry.js';
+import { BLOCK_BYTES } from '../base/units.js';
+
+const CREATE_SLAB_BYTES = 8 * 1024 * 1024;
+
+export interface CreatedArray {
+  readonly uuid: string;
+  readonly name: string;
+  readonly volumeBytes: Bytes;
+  readonly members: number;
+}
+
+export interface CreateOptions {
+  readonly settings: Settings;
+  readonly force: boolean;
+  readonly clock: Clock;
+  readonly provider: (slab: Slab) => DeviceProvider;
+  /** A restore keeps the array's identity and continues its log. */
+  readonly identity?: { readonly uuid: string; readonly epoch: number; readonly lsn: number; readonly volumeBytes: Bytes };
+  readonly random?: Random;
+}
+
+export const systemRandom: Random = {
+  u32: () => webcrypto.getRandomValues(new Uint32Array(1))[0] as number,
+  below: (bound) => Math.floor(((webcrypto.getRandomValues(new Uint32Array(1))[0] as number) / 0x1_0000_0000) * bound),
+  fill: (view) => {
+    webcrypto.getRandomValues(view);
+  },
+};
+
+/** Writes superblocks and first checkpoints on all members: instant whatever their size. Throws MEMBER_HOLDS_DATA (exit 3), MEMBER_SIZE, DEVICE_*. */
+export async function createArray(options: CreateOptions): Promise<CreatedArray> {
+  const { settings } = options;
+  const random = options.random ?? systemRandom;
+  const dataRole: MemberRole = settings.journal.members.length === 0 ? 'both' : 'data';
+  const dataJournal = dataRole === 'both' ? settings.journal.ringBytes : 0;
+  const slab = Slab.allocate(CREATE_SLAB_BYTES);
+  const region = slabRegion(slab, 0, CREATE_SLAB_BYTES);
+  const provider = options.provider(slab);
+  const devices: Device[] = [];
+  try {
+    for (const path of settings.stripe.members) {
+      makeFile(settings, path, settings.stripe.memberBytes);
+      devices.push(await provider.open(path));
+    }
+    const memberBytes = commonSize(settings, devices);
+    const stripes = stripesOf(settings, memberBytes, dataJournal, options.identity?.volumeBytes);
+    for (const path of settings.journal.members) {
+      makeFile(settings, path, memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes));
+      const device = await provider.open(path);
+      devices.push(device);
+      const needed = memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes);
+      if (device.sizeBytes < needed) {
+        throw new KeelsonError('MEMBER_SIZE', `${path} is too small for the journal`, {
+          found: `${device.sizeBytes} bytes`,
+          expected: `at least ${needed} bytes for journal.size = ${settings.journal.ringBytes} bytes`,
+          action: 'use a larger device or lower journal.size',
+          exit: EXIT.usage,
+        });
+      }
+    }
+    if (!options.force) await refuseRecognised(devices, region);
+    const shape = shapeOf(settings, options, stripes, random);
+    await writeAll(devices, shape, dataRole, options, random, region);
+    const geometry = new StripeGeometry(settings.stripe.dataShards, settings.stripe.parity, settings.stripe.chunkBytes, stripes);
+    return { uuid: shape.arrayUuid, name: shape.name, volumeBytes: geometry.volumeBlocks * BLOCK_BYTES, members: devices.length };
+  } finally {
+    for (const device of devices) await device.close();
+    await provider.close();
+  }
+}
+
+/** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is. */
+export function makeFile(settings: Settings, path: string, bytes: Bytes | null): void {
+  if (existsSync(path)) {
+    // An empty file is one that somebody made for us: it gets its size.
+    if (!statSync(path).isFile() || statSync(path).size > 0 || bytes === null) return;
+  } else if (bytes === null) {
+    throw new KeelsonError('DEVICE_MISSING', `${path} does not exist`, {
+      expected: 'a block device or file, or stripe.memberSize so that a file can be made',
+      action: `correct the path or set stripe.memberSize in ${settings.file}`,
+      exit: EXIT.usage,
+    });
+  }
+  const fd = openSync(path, 'a', 0o600);
+  try {
+    ftruncateSync(fd, roundDown(bytes as number, BLOCK_BYTES));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function commonSize(settings: Settings, devices: readonly Device[]): Bytes {
+  const sizes = new Set(devices.map((device) => device.sizeBytes));
+  if (sizes.size === 1) return (devices[0] as Device).sizeBytes;
+  throw new KeelsonError('MEMBER_SIZE', `${settings.file}: stripe.members: the members have different sizes`, {
+    found: devices.map((device) => `${device.path} ${device.sizeBytes} bytes`).join(', '),
+    expected: 'stripe members of one size',
+    action: 'use partitions or files of the same size',
+    exit: EXIT.usage,
+  });
+}
+
+function stripesOf(settings: Settings, memberBytes: Bytes, journalBytes: Bytes, volumeBytes: Bytes | undefined): number {
+  const fits = stripesFor(memberBytes, settings.stripe.chunkBytes, journalBytes);
+  const wanted = volumeBytes === undefined ? fits : volumeBytes / (settings.stripe.dataShards * settings.stripe.chunkBytes);
+  if (fits >= 1 && fits >= wanted && Number.isInteger(wanted)) return wanted;
+  throw new KeelsonError('MEMBER_SIZE', `${settings.file}: stripe.members: the members are too small`, {
+    found: `${memberBytes} bytes each`,
+    expected:
+      volumeBytes === undefined
+        ? `room for superblocks, checkpoints, ${journalBytes} bytes of journal and at least one chunk of ${settings.stripe.chunkBytes} bytes`
+        : `room for a volume of ${volumeBytes} bytes in whole stripes`,
+    action: 'use larger members',
+    exit: EXIT.usage,
+  });
+}
+
+async function refuseRecognised(devices: readonly Device[], region: SlabRegion): Promise<void> {
+  const held: string[] = [];
+  for (const device of devices) {
+    const what = await recognise(device, region);
+    if (what !== null) held.push(`${device.path}: ${what}`);
+  }
+  if (held.length === 0) return;
+  throw new KeelsonError('MEMBER_HOLDS_DATA', 'members hold something already', {
+    found: held.join('; '),
+    expected: 'empty devices',
+    action: 'use other devices, or --force to overwrite what they hold',
+    exit: EXIT.refused,
+  });
+}
+
+function shapeOf(settings: Settings, options: CreateOptions, stripes: number, random: Random): ArrayShape {
+  return {
+    arrayUuid: options.identity?.uuid ?? newUuid(random),
+    name: settings.name,
+    createdAt: options.clock.wall(),
+    dataMembers: settings.stripe.members.length,
+    journalMembers: settings.journal.members.length,
+    parity: settings.stripe.parity,
+    chunkBytes: settings.stripe.chunkBytes,
+    stripes,
+    ringBytes: settings.journal.ringBytes,
+    segmentBytes: settings.journal.segmentBytes,
+    journalCopies: settings.journal.copies,
+    matrixVersion: 1,
+  };
+}
+
+async function writeAll(devices: readonly Device[], shape: ArrayShape, dataRole: MemberRole, options: CreateOptions, random: Random, region: SlabRegion): Promise<void> {
+  const roleOf = (index: number): MemberRole => (index < shape.dataMembers ? dataRole : 'journal');
+  const records: MemberRecord[] = devices.map((_, index) => ({ index, uuid: newUuid(random), role: roleOf(index), state: 'online', rebuiltStripes: 0 }));
+  const epoch = (options.identity?.epoch ?? 0) + 1;
+  const lsn = options.identity?.lsn ?? 0;
+  const checkpoint: Checkpoint = {
+    epoch,
+    generation: 1,
+    members: records,
+    destagedSeq: 1,
+    drainedSeq: 1,
+    tailSeq: 1,
+    destagedLsn: lsn,
+    drainedLsn: lsn,
+    cleanShutdown: true,
+    protection: options.settings.backup === null ? 'unprotected' : 'full',
+    stripeBitmap: new Uint8Array(Math.ceil(shape.stripes / 8)),
+  };
+  for (const [index, device] of devices.entries()) {
+    const record = records[index] as MemberRecord;
+    const superblock: Superblock = { shape, memberUuid: record.uuid, index, role: record.role, layout: layoutOf(shape, record.role, device.sizeBytes), epoch, generation: 1 };
+    await writeNewMember(device, superblock, checkpoint, region);
+  }
+}
+
+/** Zones of a member of this array; they follow from the shape, only the place of the last superblocks from the device's size. */
+export function layoutOf(shape: ArrayShape, role: MemberRole, memberBytes: Bytes) {
+  return computeLayout({ role, chunkBytes: shape.chunkBytes, stripes: shape.stripes, journalBytes: role === 'data' ? 0 : shape.ringBytes, memberBytes });
+}

@@ -1,0 +1,121 @@
+import type { Clock, Timer } from '../base/clock.js';
+import { KeelsonError } from '../base/errors.js';
+import type { Destager } from '../destage/destager.js';
+import type { Journal } from '../journal/journal.js';
+import type { EngineLog } from './log.js';
+
+/** A pass that could not go on is tried again after this, or when the array changes. */
+const BLOCKED_RETRY_MS = 1000;
+/** Nothing written for one period: what is journaled is destaged although it is little. */
+const IDLE_PERIOD_MS = 1000;
+
+/**
+ * Decides when to destage: when enough closed segments have gathered, when writers wait for room, when nothing else goes on, or when asked to finish. The journal
+ * holds the data, so waiting costs nothing and gathers neighbours.
+ */
+export class DestageLoop {
+  readonly #journal: Journal;
+  readonly #destager: Destager;
+  readonly #clock: Clock;
+  readonly #log: EngineLog;
+  /** Closed segments that start a pass, and the most that one takes: half the buffers, so that writers fill the other half meanwhile. */
+  readonly #group: number;
+  #running: Promise<void> | null = null;
+  #urgent = false;
+  #timer: Timer | null = null;
+  #lsnAtTick = 0;
+  #stopped = false;
+  #failing = false;
+  /** Why the last pass did not go on; null while it does. */
+  blocked: KeelsonError | null = null;
+  /** Called after each pass that advanced the cursor. */
+  onAdvanced: () => void = () => {};
+
+  constructor(journal: Journal, destager: Destager, clock: Clock, log: EngineLog) {
+    this.#journal = journal;
+    this.#destager = destager;
+    this.#clock = clock;
+    this.#log = log;
+    this.#group = Math.max(1, Math.floor(journal.buffers.count / 2) - 1);
+  }
+
+  start(): void {
+    this.#timer = this.#clock.after(IDLE_PERIOD_MS, () => this.#tick());
+  }
+
+  #tick(): void {
+    if (this.#stopped) return;
+    const idle = this.#lsnAtTick === this.#journal.nextLsn;
+    this.#lsnAtTick = this.#journal.nextLsn;
+    if (idle && this.#journal.nextLsn > 1) {
+      if (this.#journal.deadReason === null) this.#journal.close();
+      if (this.#journal.destagedSeq < this.#journal.headSeq) this.urge();
+    }
+    this.#timer = this.#clock.after(IDLE_PERIOD_MS, () => this.#tick());
+  }
+
+  /** A segment was closed. */
+  kick(): void {
+    if (this.#running !== null || this.#stopped) return;
+    if (!this.#urgent && this.#journal.headSeq - this.#journal.destagedSeq < this.#group) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = null;
+    });
+  }
+
+  /** Room is wanted now. */
+  urge(): void {
+    this.#urgent = true;
+    this.kick();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      const closed = this.#journal.headSeq - this.#journal.destagedSeq;
+      if (closed === 0 || (closed < this.#group && !this.#urgent)) break;
+      if (closed <= this.#group) this.#urgent = false;
+      if (!(await this.#pass())) return;
+    }
+  }
+
+  async #pass(): Promise<boolean> {
+    try {
+      const done = await this.#destager.pass(this.#journal.headSeq, this.#group);
+      if (done > 0) {
+        this.blocked = null;
+        this.#failing = false;
+        this.onAdvanced();
+        return true;
+      }
+      this.blocked = new KeelsonError('DESTAGE_BLOCKED', 'journaled writes cannot be applied to the stripes now', {
+        action: 'replace the lost members; until then the ring keeps the writes',
+      });
+    } catch (error) {
+      this.blocked = KeelsonError.from(error);
+      if (!this.#failing) this.#log.error({ error: this.blocked.describe() }, 'destaging stopped');
+      this.#failing = true;
+    }
+    this.#clock.after(BLOCKED_RETRY_MS, () => {
+      this.#urgent = true;
+      this.kick();
+    });
+    return false;
+  }
+
+  /** Destages everything closed. False when it is blocked. */
+  async drainAll(): Promise<boolean> {
+    if (this.#journal.deadReason === null) this.#journal.close();
+    await this.#running;
+    while (this.#journal.destagedSeq < this.#journal.headSeq) {
+      if (this.#running !== null) await this.#running;
+      else if (!(await this.#pass())) return false;
+    }
+    return true;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#running;
+  }
+}

@@ -1,0 +1,163 @@
+import type { Clock, Timer } from '../base/clock.js';
+import { KeelsonError } from '../base/errors.js';
+import { BLOCK_BYTES, type SegmentSeq } from '../base/units.js';
+import { nextCronTime, parseCron, type CronSchedule } from '../config/cron.js';
+import type { DrainSettings } from '../config/settings.js';
+import type { Drainer } from '../drain/drainer.js';
+import type { Journal } from '../journal/journal.js';
+import type { BackupLink } from './backup-link.js';
+import type { EngineLog } from './log.js';
+
+/** How often the conditions are looked at when no segment closes. */
+const PERIOD_MS = 250;
+
+interface Waiter {
+  readonly seq: SegmentSeq;
+  readonly resolve: () => void;
+  readonly reject: (error: KeelsonError) => void;
+}
+
+/** Decides when to drain: age, bytes, ring fill, schedule, degraded array, writers without room, or by hand. Any one of them triggers. */
+export class DrainLoop {
+  readonly #journal: Journal;
+  readonly #drainer: Drainer;
+  readonly #link: BackupLink;
+  readonly #settings: DrainSettings;
+  readonly #clock: Clock;
+  readonly #log: EngineLog;
+  readonly #degraded: () => boolean;
+  readonly #crons: CronSchedule[];
+  #nextCron_ms: number;
+  #running: Promise<void> | null = null;
+  #timer: Timer | null = null;
+  #wanted: SegmentSeq = 0;
+  #waiters: Waiter[] = [];
+  #stopped = false;
+
+  constructor(journal: Journal, drainer: Drainer, link: BackupLink, settings: DrainSettings, clock: Clock, log: EngineLog, degraded: () => boolean) {
+    this.#journal = journal;
+    this.#drainer = drainer;
+    this.#link = link;
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#log = log;
+    this.#degraded = degraded;
+    this.#crons = settings.schedule.map(parseCron).filter((cron) => cron !== undefined);
+    this.#nextCron_ms = this.#cronAfter(clock.wall());
+    link.onRetried = () => this.kick();
+  }
+
+  get draining(): boolean {
+    return this.#running !== null;
+  }
+
+  start(): void {
+    this.#timer = this.#clock.after(PERIOD_MS, () => {
+      this.kick();
+      if (!this.#stopped) this.start();
+    });
+  }
+
+  #cronAfter(wall_ms: number): number {
+    return Math.min(Number.POSITIVE_INFINITY, ...this.#crons.map((cron) => nextCronTime(cron, wall_ms) ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** Bytes of payload in segments that are not drained. */
+  undrainedBytes(): number {
+    const { table, drainedSeq, headSeq } = this.#journal;
+    let blocks = 0;
+    for (let seq = drainedSeq; seq <= headSeq; seq++) {
+      const slot = table.slotOf(seq);
+      if (table.seq[slot] === seq) blocks += table.used[slot] as number;
+    }
+    return blocks * BLOCK_BYTES;
+  }
+
+  /** Milliseconds since the first write of the oldest undrained segment; 0 when all is drained. */
+  oldestUndrained_ms(): number {
+    const { table, drainedSeq } = this.#journal;
+    const slot = table.slotOf(drainedSeq);
+    if (table.seq[slot] !== drainedSeq || (table.used[slot] as number) === 0) return 0;
+    return Math.max(0, this.#clock.now() - (table.openedAt[slot] as number));
+  }
+
+  /** Looks at the conditions; starts draining when one holds. */
+  kick(): void {
+    if (this.#stopped || this.#running !== null) return;
+    const bytes = this.undrainedBytes();
+    if (bytes > 0 && this.#triggered(bytes)) this.#want();
+    if (this.#wanted <= this.#journal.drainedSeq) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = null;
+      this.#settleWaiters();
+    });
+  }
+
+  #triggered(bytes: number): boolean {
+    const { maxAge_ms, maxBytes, maxFill, onDegraded } = this.#settings;
+    if (this.#clock.wall() >= this.#nextCron_ms) {
+      this.#nextCron_ms = this.#cronAfter(this.#clock.wall());
+      return true;
+    }
+    return bytes >= maxBytes || this.#journal.fillRatio >= maxFill || this.oldestUndrained_ms() >= maxAge_ms || (onDegraded && this.#degraded());
+  }
+
+  /** Everything written so far is to be drained. */
+  #want(): void {
+    if (this.#journal.deadReason === null) this.#journal.close();
+    this.#wanted = this.#journal.headSeq;
+  }
+
+  /** Writers have no room. */
+  urge(): void {
+    this.#want();
+    this.kick();
+  }
+
+  /** By hand. Resolves when everything acknowledged before is on the backup; rejects with the first failure. */
+  drainNow(): Promise<void> {
+    this.#want();
+    const seq = this.#wanted;
+    if (this.#journal.drainedSeq >= seq) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ seq, resolve, reject });
+      this.kick();
+    });
+  }
+
+  #settleWaiters(): void {
+    const error = this.#link.lastError;
+    const left: Waiter[] = [];
+    for (const waiter of this.#waiters) {
+      if (this.#journal.drainedSeq >= waiter.seq) waiter.resolve();
+      else if (error !== null) waiter.reject(error);
+      else left.push(waiter);
+    }
+    this.#waiters = left;
+    if (left.length > 0) this.kick();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped && this.#journal.drainedSeq < this.#wanted) {
+      if (!(await this.#link.connect())) return;
+      try {
+        const before = this.#clock.now();
+        const segments = await this.#drainer.drain(this.#wanted);
+        if (segments === 0) return;
+        this.#log.debug({ segments, ms: Math.round(this.#clock.now() - before) }, 'drained');
+      } catch (error) {
+        const failure = KeelsonError.from(error);
+        this.#log.warn({ error: failure.describe() }, 'drain failed; the ring keeps everything');
+        this.#link.failed(failure);
+        return;
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    await this.#running;
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(new KeelsonError('SHUTTING_DOWN', 'the server is stopping'));
+  }
+}

@@ -1,0 +1,123 @@
+import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Device } from '../device/device.js';
+import { makeMember, writeNewMember } from '../member/member.js';
+import type { IntegrityTable } from '../member/integrity.js';
+import type { Checkpoint, Superblock } from '../member/member-api.js';
+import { recognise } from '../member/signatures.js';
+import { newUuid } from '../member/uuid.js';
+import type { ArrayEngine } from './array-engine.js';
+import { layoutOf, makeFile, systemRandom } from './create.js';
+import { computeTolerance } from './tolerance.js';
+
+/** The member that M of the command line names: its index, or its path as configured. Throws MEMBER_UNKNOWN. */
+export function memberNamed(engine: ArrayEngine, name: string): number {
+  const { records, paths } = engine.state;
+  const index = /^\d+$/.test(name) ? Number(name) : paths.indexOf(name);
+  if (index >= 0 && index < records.length) return index;
+  throw new KeelsonError('MEMBER_UNKNOWN', `there is no member ${name}`, {
+    found: name,
+    expected: `an index from 0 to ${records.length - 1}, or one of ${paths.join(', ')}`,
+    exit: EXIT.usage,
+  });
+}
+
+/** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
+export async function failByHand(engine: ArrayEngine, name: string, force: boolean): Promise<void> {
+  const { state, journal } = engine;
+  const index = memberNamed(engine, name);
+  const member = state.members[index];
+  if (!member || member.state === 'failed') return;
+  const tolerance = computeTolerance(state, journal, engine.servingBackup() !== null);
+  if (tolerance.devices === 0 && !force) {
+    throw new KeelsonError('WOULD_LOSE_DATA', `failing member ${index} could lose acknowledged writes`, {
+      found: tolerance.because,
+      expected: 'a tolerance of at least one device',
+      action: 'drain and wait for the rebuild first, or insist with --force',
+      exit: EXIT.refused,
+    });
+  }
+  await engine.failMember(member, new KeelsonError('FAILED_BY_HAND', 'failed by hand'));
+}
+
+/**
+ * Puts a new device in a member's place: superblock and checkpoint, then the epoch is raised so that the old device is stale, then its content is
+ * rebuilt in the background (engine.rebuild). Refuses devices that hold something recognisable, other than this array's own former members.
+ */
+export async function replaceMember(engine: ArrayEngine, name: string, path: string): Promise<number> {
+  const { state, journal, parts } = engine;
+  const index = memberNamed(engine, name);
+  const old = state.members[index];
+  if (old && old.state !== 'failed') await failByHand(engine, name, false);
+  if (old) await retire(engine, old.device);
+  const role = (state.records[index] as (typeof state.records)[number]).role;
+  const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
+  makeFile(parts.settings, path, parts.settings.stripe.memberBytes === null || role === 'journal' ? sizes.dataOffset + sizes.dataBytes + 8192 : parts.settings.stripe.memberBytes);
+  const device = await parts.provider.open(path);
+  try {
+    await checkDevice(engine, device, sizes.dataOffset + sizes.dataBytes + 8192);
+    const superblock: Superblock = {
+      shape: state.shape,
+      memberUuid: newUuid(systemRandom),
+      index,
+      role,
+      layout: layoutOf(state.shape, role, device.sizeBytes),
+      epoch: state.epoch,
+      generation: 1,
+    };
+    const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
+    state.records[index] = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
+    await writeNewMember(device, superblock, firstCheckpoint(engine), parts.plan.meta);
+    state.members[index] = member;
+    state.paths[index] = path;
+    if (index < state.shape.dataMembers) (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
+    const position = state.journalPositions().indexOf(index);
+    if (position >= 0) journal.members[position] = member;
+    await engine.checkpointer.fence();
+    if (position >= 0) journal.revive();
+    if (role === 'journal') state.clear(`MEMBER_FAILED_${index}`);
+    engine.afterMembershipChange();
+    return index;
+  } catch (error) {
+    if (state.members[index]?.device !== device) await device.close();
+    throw error;
+  }
+}
+
+/** A checkpoint that no assembly will ever choose: generation 0 of the present epoch. The next round writes the real one. */
+function firstCheckpoint(engine: ArrayEngine): Checkpoint {
+  const { state, journal } = engine;
+  return {
+    epoch: Math.max(1, state.epoch - 1),
+    generation: 0,
+    members: state.records,
+    destagedSeq: journal.destagedSeq,
+    drainedSeq: journal.drainedSeq,
+    tailSeq: journal.tailSeq,
+    destagedLsn: 0,
+    drainedLsn: 0,
+    cleanShutdown: false,
+    protection: state.protection,
+    stripeBitmap: state.bitmap,
+  };
+}
+
+/** Closes a failed member's device once no stripe thread can still be using it: every task made before the failure has ended then. */
+async function retire(engine: ArrayEngine, device: Device): Promise<void> {
+  await engine.quiesceStripes();
+  await device.close();
+}
+
+async function checkDevice(engine: ArrayEngine, device: Device, needed: number): Promise<void> {
+  const { shape } = engine.state;
+  if (device.sizeBytes < needed) {
+    throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, { found: `${device.sizeBytes} bytes`, expected: `at least ${needed} bytes`, action: 'use a larger device', exit: EXIT.usage });
+  }
+  const held = await recognise(device, engine.parts.plan.meta);
+  if (held === null || held.includes(shape.arrayUuid) || held.toLowerCase().includes('keelson')) return;
+  throw new KeelsonError('MEMBER_HOLDS_DATA', `${device.path} holds something already`, {
+    found: held,
+    expected: 'an empty device',
+    action: 'wipe it first (wipefs -a) if what it holds is not needed',
+    exit: EXIT.refused,
+  });
+}

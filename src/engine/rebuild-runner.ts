@@ -1,0 +1,187 @@
+import type { Timer } from '../base/clock.js';
+import { KeelsonError } from '../base/errors.js';
+import type { Bytes } from '../base/units.js';
+import type { SlabRegion } from '../memory/slab-region.js';
+import type { Backup } from '../repository/backup.js';
+import { Rebuilder } from '../rebuild/rebuilder.js';
+import { outlineRebuild, type RebuildOutline } from '../rebuild/rebuild-plan.js';
+import type { ArrayEngine } from './array-engine.js';
+
+const RETRY_MS = 2000;
+/** Pause between rounds while clients' requests are in flight: rebuild gets about half of the devices' time then. */
+const BUSY_PAUSE_MS = 2;
+
+export interface RebuildProgress {
+  readonly doneBytes: Bytes;
+  readonly totalBytes: Bytes;
+  readonly fromSurvivors: Bytes;
+  readonly fromParity: Bytes;
+  readonly fromJournal: Bytes;
+  readonly fromBackup: Bytes;
+  readonly secondsLeft: number | null;
+}
+
+/** Keeps a rebuild going whenever a member wants one: starts, restarts after trouble, and brings the members online at the end. */
+export class RebuildRunner {
+  readonly #engine: ArrayEngine;
+  readonly #region: SlabRegion;
+  #rebuilder: Rebuilder | null = null;
+  #running: Promise<void> | null = null;
+  #again = false;
+  #stopped = false;
+  #retry: Timer | null = null;
+  #startedAt = 0;
+  #targetCount = 1;
+  /** Why the last attempt stopped. */
+  lastError: KeelsonError | null = null;
+  /** Figures of the last rebuild that ended well. */
+  finished: RebuildProgress | null = null;
+
+  constructor(engine: ArrayEngine, region: SlabRegion) {
+    this.#engine = engine;
+    this.#region = region;
+  }
+
+  #targets(): { readonly index: number; readonly rebuiltStripes: number }[] {
+    const { state } = this.#engine;
+    const targets = [];
+    for (let i = 0; i < state.shape.dataMembers; i++) {
+      const member = state.members[i];
+      if (member?.state === 'rebuilding') targets.push({ index: i, rebuiltStripes: member.rebuiltStripes });
+    }
+    return targets;
+  }
+
+  kick(): void {
+    if (this.#stopped) return;
+    if (this.#running !== null) {
+      this.#again = true;
+      return;
+    }
+    if (this.#targets().length === 0) return;
+    this.#retry?.cancel();
+    this.#running = this.#run().finally(() => {
+      this.#running = null;
+      if (this.#again) {
+        this.#again = false;
+        this.kick();
+      }
+    });
+  }
+
+  /** Resolves when nothing is left to rebuild; rejects with what stops it. */
+  async wait(): Promise<void> {
+    while (this.#running !== null || this.#targets().length > 0) {
+      if (this.#running === null) {
+        if (this.lastError !== null) throw this.lastError;
+        this.kick();
+      }
+      await this.#running;
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { state, checkpointer, parts } = this.#engine;
+    const rebuilder = new Rebuilder(this.#host(), this.#region);
+    this.#rebuilder = rebuilder;
+    this.#startedAt = parts.clock.now();
+    this.lastError = null;
+    try {
+      const targets = this.#targets().map((target) => target.index);
+      this.#targetCount = targets.length;
+      await rebuilder.run();
+      if (this.#stopped) return;
+      for (const index of targets) {
+        const member = state.members[index];
+        if (member?.state !== 'rebuilding' || member.rebuiltStripes < state.geometry.stripes) continue;
+        member.state = 'online';
+        state.integrityKnown[index] = 1;
+        state.clear(`MEMBER_FAILED_${index}`);
+        parts.log.info({ member: index }, 'member rebuilt');
+      }
+      await checkpointer.fence();
+      this.finished = this.progress();
+      this.#engine.afterMembershipChange();
+    } catch (error) {
+      this.lastError = KeelsonError.from(error);
+      if (!this.#stopped) {
+        parts.log.warn({ error: this.lastError.describe() }, 'rebuild stopped; it goes on by itself');
+        this.#retry = parts.clock.after(RETRY_MS, () => this.kick());
+      }
+    } finally {
+      this.#rebuilder = null;
+    }
+  }
+
+  #host() {
+    const engine = this.#engine;
+    const { state, journal, reader, parts } = engine;
+    return {
+      geometry: state.geometry,
+      journal,
+      reader,
+      pool: parts.pool,
+      readable: (member: number, stripe: number) => state.readable(member, stripe),
+      entry: (member: number, block: number) => (state.integrityKnown[member] === 1 ? ((state.integrity[member]?.entries[block] as number) ?? -1) : -1),
+      isUntrusted: (stripe: number) => state.isUntrusted(stripe),
+      placeReadable: (place: number) => journal.table.memoryOf(place) >= 0 || journal.table.copies[journal.table.slotOfPlace(place)] !== 0,
+      members: () => state.memberView(),
+      isWritten: (stripe: number) => state.isWritten(stripe),
+      changed: (stripe: number) => state.markChanged(stripe),
+      lock: (stripes: Float64Array) => engine.lock(stripes),
+      unlock: engine.locks.release.bind(engine.locks),
+      account: (outcome: Parameters<ArrayEngine['account']>[0]) => engine.account(outcome),
+      backup: () => this.#backup(),
+      targets: () => this.#targets(),
+      progress: (stripes: number) => {
+        for (const { index } of this.#targets()) {
+          const member = state.members[index];
+          if (member) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
+        }
+      },
+      checkpoint: () => engine.checkpointer.settle(),
+      throttle: async () => {
+        if (this.#stopped) throw new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
+        if (engine.volume.inFlight > 0) await new Promise<void>((resolve) => parts.clock.after(BUSY_PAUSE_MS, resolve));
+      },
+    };
+  }
+
+  /** null only when there is none: a backup that is out of reach makes the rebuild wait, or its blocks would be taken for lost. */
+  #backup(): Backup | null {
+    const { link, state } = this.#engine;
+    if (link === null || state.protection !== 'full') return null;
+    const backup = this.#engine.servingBackup();
+    if (backup === null) throw link.lastError ?? new KeelsonError('BACKUP_UNREACHABLE', 'the backup is not connected yet', { action: 'rebuild goes on when it is' });
+    return backup;
+  }
+
+  async plan(): Promise<RebuildOutline> {
+    return outlineRebuild(this.#host(), this.#backup());
+  }
+
+  progress(): RebuildProgress | null {
+    const rebuilder = this.#rebuilder;
+    if (rebuilder === null) return null;
+    const { counters } = rebuilder;
+    const { chunkBytes } = this.#engine.state.geometry;
+    const targets = this.#targetCount;
+    const seconds = (this.#engine.parts.clock.now() - this.#startedAt) / 1000;
+    const left = counters.totalStripes - counters.doneStripes;
+    return {
+      doneBytes: counters.doneStripes * chunkBytes * targets,
+      totalBytes: counters.totalStripes * chunkBytes * targets,
+      fromSurvivors: counters.fromSurvivors,
+      fromParity: counters.fromParity,
+      fromJournal: counters.fromJournal,
+      fromBackup: counters.fromBackup,
+      secondsLeft: counters.doneStripes === 0 ? null : (seconds / counters.doneStripes) * left,
+    };
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#retry?.cancel();
+    await this.#running;
+  }
+}

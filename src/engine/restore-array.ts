@@ -1,0 +1,73 @@
+import type { Clock } from '../base/clock.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Bytes, Lsn } from '../base/units.js';
+import type { Settings } from '../config/settings.js';
+import type { DeviceProvider } from '../device/device.js';
+import { restoreImage } from '../rebuild/restore.js';
+import type { Backup } from '../repository/backup.js';
+import { Slab } from '../memory/slab.js';
+import { assembleArray } from './assemble.js';
+import { createArray } from './create.js';
+import type { EngineLog } from './log.js';
+
+export interface RestoreArrayOptions {
+  readonly settings: Settings;
+  readonly force: boolean;
+  readonly clock: Clock;
+  readonly log: EngineLog;
+  readonly provider: (slab: Slab) => DeviceProvider;
+  readonly backup: (slab: Slab) => Backup;
+  readonly onProgress: (doneBytes: Bytes, totalBytes: Bytes) => void;
+}
+
+export interface RestoredArray {
+  readonly lsn: Lsn;
+  readonly volumeBytes: Bytes;
+  readonly restoredBytes: Bytes;
+}
+
+/** A repository is opened over a small slab first, to learn what array it holds. */
+const PROBE_SLAB_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Everything but the backup is gone: makes the members anew with the array's identity, fills the stripes with the newest image, and leaves a clean array whose log goes on
+ * after the image's LSN. Throws as createArray and Backup.open do.
+ */
+export async function restoreArray(options: RestoreArrayOptions): Promise<RestoredArray> {
+  const { settings, clock } = options;
+  const probe = options.backup(Slab.allocate(PROBE_SLAB_BYTES));
+  const found = await probe.open({ arrayUuid: '', epoch: 0, volumeBytes: 0, create: false, readOnly: true }).finally(() => probe.close());
+  if (found.headLsn === 0) {
+    throw new KeelsonError('BACKUP_EMPTY', 'the repository holds no image yet', { found: probe.target, action: 'create a new array instead', exit: EXIT.unavailable });
+  }
+  await createArray({
+    settings,
+    force: options.force,
+    clock,
+    provider: options.provider,
+    identity: { uuid: found.arrayUuid, epoch: found.epoch, lsn: found.headLsn, volumeBytes: found.volumeBytes },
+  });
+  const engine = await assembleArray({ settings, clock, log: options.log, provider: options.provider });
+  const backup = options.backup(engine.parts.slab);
+  try {
+    await backup.open({ arrayUuid: found.arrayUuid, epoch: found.epoch, volumeBytes: found.volumeBytes, create: false, readOnly: true });
+    const { state, parts } = engine;
+    const restoredBytes = await restoreImage(
+      {
+        geometry: state.geometry,
+        pool: parts.pool,
+        members: () => state.memberView(),
+        changed: (stripe) => state.markChanged(stripe),
+        account: (outcome) => engine.account(outcome),
+      },
+      backup,
+      parts.plan.rebuild,
+      (done) => options.onProgress(done, found.volumeBytes),
+    );
+    await engine.checkpointer.settle();
+    return { lsn: found.headLsn, volumeBytes: found.volumeBytes, restoredBytes };
+  } finally {
+    await backup.close();
+    await engine.stop();
+  }
+}

@@ -5,6 +5,9 @@ import ssh2 from 'ssh2';
 import { known } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 
+/** Ten unreadable ones in a row are no chance any more. */
+const KEY_PAIR_ATTEMPTS_MAX = 10;
+
 export interface EmbeddedServerOptions {
   /** What clients see as "/". Made when missing. */
   readonly directory: string;
@@ -44,12 +47,19 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   mkdirSync(options.keys, { recursive: true, mode: 0o700 });
   const host = keyPair(join(options.keys, 'host_ed25519'));
   const client = keyPair(join(options.keys, 'id_ed25519'));
-  const data: EmbeddedServerData = { directory: realpathSync(options.directory), port: options.port ?? 0, hostKey: host.privateKey, clientKey: client.publicKey };
+  const data: EmbeddedServerData = {
+    directory: realpathSync(options.directory),
+    port: options.port ?? 0,
+    hostKey: host.privateKey,
+    clientKey: client.publicKey,
+  };
   const worker = new Worker(new URL('./embedded-server-worker.js', import.meta.url), { workerData: data, name: 'keelson backup host' });
   const port = await new Promise<number>((resolve, reject) => {
     const fail = (found: string): void => {
       const action = 'choose another port, or stop what uses it';
-      reject(new KeelsonError('EMBEDDED_SERVER', 'the embedded backup host did not start', { found, expected: 'a free loopback port', action }));
+      reject(
+        new KeelsonError('EMBEDDED_SERVER', 'the embedded backup host did not start', { found, expected: 'a free loopback port', action }),
+      );
     };
     worker.once('message', (message: { readonly port: number } | { readonly error: string }) => {
       if ('port' in message) resolve(message.port);
@@ -73,7 +83,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
 
 function keyPair(path: string): { readonly path: string; readonly privateKey: string; readonly publicKey: string } {
   if (!existsSync(path)) {
-    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'keelson demonstration' });
+    const pair = readableKeyPair();
     writeFileSync(`${path}.pub`, `${pair.public}\n`, { mode: 0o644 });
     // Last, so that an interrupted first run is begun again.
     writeFileSync(path, pair.private, { mode: 0o600 });
@@ -81,4 +91,16 @@ function keyPair(path: string): { readonly path: string; readonly privateKey: st
   chmodSync(path, 0o600);
   const [type, key] = readFileSync(`${path}.pub`, 'utf8').trim().split(' ');
   return { path, privateKey: readFileSync(path, 'utf8'), publicKey: `${known(type, 'a key type')} ${known(key, 'a key')}` };
+}
+
+/** About one key pair in 300 that ssh2 1.17 makes is one that it cannot read ("Malformed OpenSSH private key"): those are made again. */
+function readableKeyPair(): { readonly private: string; readonly public: string } {
+  for (let attempt = 0; attempt < KEY_PAIR_ATTEMPTS_MAX; attempt++) {
+    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'keelson demonstration' });
+    if (!(ssh2.utils.parseKey(pair.private) instanceof Error) && !(ssh2.utils.parseKey(pair.public) instanceof Error)) return pair;
+  }
+  throw new KeelsonError('EMBEDDED_SERVER', 'no readable key pair could be made', {
+    found: `${KEY_PAIR_ATTEMPTS_MAX} that ssh2 cannot read`,
+    action: 'report this',
+  });
 }

@@ -77,7 +77,11 @@ export class RepositoryFiles {
     if (file === null) return 0;
     const body = unseal(LEASE_MAGIC, LEASE_NAME, file).authentic(config.key);
     if (body.length !== 8) throw corruptFile(LEASE_NAME, `body of ${body.length} bytes`, '8 bytes');
-    return new RecordReader(body).u64();
+    try {
+      return new RecordReader(body).u64();
+    } catch (error) {
+      throw corruptFile(LEASE_NAME, error instanceof Error ? error.message : String(error), 'an epoch');
+    }
   }
 
   async putLease(epoch: number, config: RepositoryConfig): Promise<void> {

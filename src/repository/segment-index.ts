@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { RecordReader } from '../base/codec.js';
+import { RecordRangeError, RecordReader } from '../base/codec.js';
 import { BLOCK_BYTES, type BlockIndex, type Bytes } from '../base/units.js';
 import { TAG_BYTES } from './repository-key.js';
 import { corruptFile } from './sealed-file.js';
@@ -115,6 +115,15 @@ export interface IndexFrame {
 
 /** Throws BACKUP_CORRUPT. Allocates in proportion to the bytes given, never to what a field says. */
 export function decodeSegmentIndex(name: string, bytes: Uint8Array, frame: IndexFrame): SegmentIndex {
+  try {
+    return decodeEntries(name, bytes, frame);
+  } catch (error) {
+    if (error instanceof RecordRangeError) throw corruptFile(name, error.message, 'all fields in range');
+    throw error;
+  }
+}
+
+function decodeEntries(name: string, bytes: Uint8Array, frame: IndexFrame): SegmentIndex {
   const { entries } = frame;
   if (entries * ENTRY_BYTES + frame.dataBlocks * 4 !== bytes.length) {
     throw corruptFile(name, `an index of ${bytes.length} bytes`, `${entries} entries and ${frame.dataBlocks} checksums`);

@@ -1,12 +1,11 @@
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { SegmentSeq } from '../base/units.js';
-import { syncOutcome } from '../device/outcome-io.js';
 import type { Journal } from '../journal/journal.js';
 import { writeCheckpoint } from '../member/checkpoint-io.js';
-import type { IntegrityTable } from '../member/integrity.js';
+import { INTEGRITY_REGION_BYTES, type IntegrityTable } from '../member/integrity.js';
 import { raiseEpoch } from '../member/member.js';
 import type { Checkpoint, Member } from '../member/member-api.js';
-import type { SlabRegion } from '../memory/slab-region.js';
+import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import type { ArrayState } from './array-state.js';
 
 interface Request {
@@ -32,6 +31,9 @@ export class Checkpointer {
   #drained: SegmentSeq = 0;
   #clean = false;
   #wantFlush = false;
+  /** Bitmap and rebuild progress that the flushed integrity pages cover: the live ones may be ahead of them. */
+  #durableBitmap: Uint8Array;
+  #durableRebuilt: number[];
 
   constructor(state: ArrayState, journal: Journal, region: SlabRegion, generation: number, onFailed: (member: Member, error: KeelsonError) => void) {
     this.#state = state;
@@ -39,6 +41,8 @@ export class Checkpointer {
     this.#region = region;
     this.generation = generation;
     this.#onFailed = onFailed;
+    this.#durableBitmap = state.bitmap.slice();
+    this.#durableRebuilt = state.members.map((member) => member?.rebuiltStripes ?? 0);
   }
 
   /** Makes new cursors durable, then moves the tail. Throws ARRAY_FAILED when no member is left to write to. */
@@ -101,8 +105,8 @@ export class Checkpointer {
     const moved = destaged > journal.destagedSeq;
     let whole = true;
     if (moved || this.#clean || this.#wantFlush) {
-      this.#wantFlush = false;
       whole = await this.#flushStripes();
+      this.#wantFlush = !whole;
     }
     const raise = this.#wantEpoch;
     if (raise) {
@@ -146,7 +150,7 @@ export class Checkpointer {
       members: state.records.map((record, i) => {
         const member = state.members[i];
         if (member === null || member === undefined) return record;
-        return { index: record.index, uuid: member.superblock.memberUuid, role: record.role, state: member.state, rebuiltStripes: member.rebuiltStripes };
+        return { index: record.index, uuid: member.superblock.memberUuid, role: record.role, state: member.state, rebuiltStripes: this.#rebuiltOf(member) };
       }),
       destagedSeq,
       drainedSeq,
@@ -155,8 +159,13 @@ export class Checkpointer {
       drainedLsn: this.#lsnBefore(drainedSeq),
       cleanShutdown: this.#clean,
       protection: state.protection,
-      stripeBitmap: state.bitmap,
+      stripeBitmap: this.#durableBitmap,
     };
+  }
+
+  /** Progress that is on stable media: never more than the member has, and 0 for a device that has just taken the place. */
+  #rebuiltOf(member: Member): number {
+    return Math.min(member.rebuiltStripes, this.#durableRebuilt[member.index] ?? 0);
   }
 
   /** Highest LSN of the segments before seq. */
@@ -169,30 +178,30 @@ export class Checkpointer {
     return this.#journal.nextLsn - 1;
   }
 
-  async #syncAll(members: Member[], what: string): Promise<boolean> {
-    const results = await Promise.all(members.map((member) => syncOutcome(member.device)));
-    let whole = true;
-    for (let i = 0; i < members.length; i++) {
-      if ((results[i] as number) >= 0) continue;
-      this.#onFailed(members[i] as Member, new KeelsonError('DEVICE_SYNC', `flush of ${what} failed`, { found: `errno ${-(results[i] as number)}` }));
-      whole = false;
-    }
-    return whole;
-  }
-
-  /** Data of the stripes first, then their integrity pages. A failed fdatasync is never retried: the member is failed. */
+  /**
+   * Data of the stripes, then the integrity pages that describe them, durable on every data member; then bitmap and rebuild progress as they were before may go
+   * into a checkpoint. A failed fdatasync is never retried: the member is failed.
+   */
   async #flushStripes(): Promise<boolean> {
     const state = this.#state;
-    const dataMembers = state.present().filter((member) => member.index < state.shape.dataMembers);
-    let whole = await this.#syncAll(dataMembers, 'the stripes');
-    for (const member of dataMembers) {
-      if (member.state !== 'online' && member.state !== 'rebuilding') continue;
-      const error = await (state.integrity[member.index] as IntegrityTable).flush(member.device, state.epoch, this.#region);
-      if (error === null) continue;
-      this.#onFailed(member, error);
-      whole = false;
-    }
-    const left = dataMembers.filter((member) => member.state === 'online' || member.state === 'rebuilding');
-    return (await this.#syncAll(left, 'the integrity pages')) && whole;
+    const bitmap = state.bitmap.slice();
+    const rebuilt = state.members.map((member) => member?.rebuiltStripes ?? 0);
+    const queue = state.present().filter((member) => member.index < state.shape.dataMembers);
+    let whole = true;
+    const lane = async (region: SlabRegion): Promise<void> => {
+      for (let member = queue.shift(); member !== undefined; member = queue.shift()) {
+        const error = await (state.integrity[member.index] as IntegrityTable).flush(member.device, state.epoch, region);
+        if (error === null) continue;
+        this.#onFailed(member, error);
+        whole = false;
+      }
+    };
+    const { slab, offset, bytes } = this.#region;
+    const lanes = Math.floor(bytes / INTEGRITY_REGION_BYTES);
+    await Promise.all(Array.from({ length: lanes }, (_, i) => lane(slabRegion(slab, offset + i * INTEGRITY_REGION_BYTES, INTEGRITY_REGION_BYTES))));
+    if (!whole) return false;
+    this.#durableBitmap = bitmap;
+    this.#durableRebuilt = rebuilt;
+    return true;
   }
 }

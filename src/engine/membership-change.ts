@@ -66,7 +66,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     };
     const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
     state.records[index] = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
-    await writeNewMember(device, superblock, firstCheckpoint(engine), parts.plan.meta);
+    await writeNewMember(device, superblock, firstCheckpoint(engine), parts.plan.admission);
     state.members[index] = member;
     state.paths[index] = path;
     if (index < state.shape.dataMembers) (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
@@ -112,7 +112,7 @@ async function checkDevice(engine: ArrayEngine, device: Device, needed: number):
   if (device.sizeBytes < needed) {
     throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, { found: `${device.sizeBytes} bytes`, expected: `at least ${needed} bytes`, action: 'use a larger device', exit: EXIT.usage });
   }
-  const held = await recognise(device, engine.parts.plan.meta);
+  const held = await recognise(device, engine.parts.plan.admission);
   if (held === null || held.includes(shape.arrayUuid) || held.toLowerCase().includes('keelson')) return;
   throw new KeelsonError('MEMBER_HOLDS_DATA', `${device.path} holds something already`, {
     found: held,

@@ -5,6 +5,8 @@ import type { Slab } from '../memory/slab.js';
 
 /** Superblocks, checkpoints, integrity pages. */
 const META_BYTES = 4 * MIB;
+/** A device that becomes a member while the array runs: its signatures, its first superblock and checkpoint. */
+const ADMISSION_BYTES = MIB;
 /** Recovered blocks of degraded rows, on their way to the journal. */
 const LOST_BYTES = MIB;
 /** Work memory of one stripe thread: enough for batches whose I/O is long compared with the 100 microseconds that a task costs. */
@@ -16,6 +18,7 @@ const SEGMENT_BUFFERS_MIN = 4;
 /** How the slab is divided. Everything that holds payload has its place and its bound here. */
 export interface SlabPlan {
   readonly meta: SlabRegion;
+  readonly admission: SlabRegion;
   readonly lost: SlabRegion;
   readonly stripeScratch: readonly { readonly offset: SlabOffset; readonly bytes: Bytes }[];
   /** One ring segment: replication and recovery of segments that are not resident. */
@@ -32,7 +35,7 @@ export interface SlabPlan {
 /** Slab bytes that planSlab needs at least. */
 export function slabBytesMin(segmentBytes: Bytes, stripeBytes: Bytes, threads: number): Bytes {
   const scratch = stripeScratchBytes(stripeBytes, 0);
-  return META_BYTES + LOST_BYTES + threads * scratch + 3 * segmentBytes + rebuildBytes(stripeBytes) + SEGMENT_BUFFERS_MIN * segmentBytes + READ_AREA_MIN_BYTES;
+  return META_BYTES + ADMISSION_BYTES + LOST_BYTES + threads * scratch + 3 * segmentBytes + rebuildBytes(stripeBytes) + SEGMENT_BUFFERS_MIN * segmentBytes + READ_AREA_MIN_BYTES;
 }
 
 /** A task reads and writes whole stripes at worst, old and new side by side. */
@@ -62,6 +65,7 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
     return region;
   };
   const meta = take(META_BYTES);
+  const admission = take(ADMISSION_BYTES);
   const lost = take(LOST_BYTES);
   const scratchBytes = stripeScratchBytes(stripeBytes, Math.min(STRIPE_SCRATCH_BYTES, roundDown(slab.bytes / 16, MIB)));
   const stripeScratch = Array.from({ length: threads }, () => take(scratchBytes));
@@ -72,5 +76,5 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
   const segmentBuffers = Math.max(SEGMENT_BUFFERS_MIN, Math.floor(Math.min(left * 0.6, left - READ_AREA_MIN_BYTES) / segmentBytes));
   const buffers = take(segmentBuffers * segmentBytes);
   const reads = take(slab.bytes - at);
-  return { meta, lost, stripeScratch, replication, drain, rebuild, segmentBuffersAt: buffers.offset, segmentBuffers, reads };
+  return { meta, admission, lost, stripeScratch, replication, drain, rebuild, segmentBuffersAt: buffers.offset, segmentBuffers, reads };
 }

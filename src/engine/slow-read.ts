@@ -10,6 +10,9 @@ import type { RecoverOutcome, StripePool } from '../stripe/stripe-pool.js';
 import type { ArrayState } from './array-state.js';
 import { dataUnavailable } from './read-path.js';
 
+/** Reads of the backup at the same time: enough to keep its connection busy. */
+const BACKUP_READS_MAX = 8;
+
 export interface SlowReadHost {
   readonly state: ArrayState;
   readonly journal: Journal;
@@ -162,7 +165,12 @@ export class BlockRecovery {
       for (let first = 0; first < fetch.length; first += area.pages) {
         const part = fetch.slice(first, first + area.pages);
         const crcs = new Uint32Array(part.length);
-        this.counters.backupBytes += await backup.read(Float64Array.from(part, (i) => blocks[i] as number), area.offset, crcs);
+        await this.#backupTurn();
+        try {
+          this.counters.backupBytes += await backup.read(Float64Array.from(part, (i) => blocks[i] as number), area.offset, crcs);
+        } finally {
+          this.#backupDone();
+        }
         part.forEach((i, at) => {
           const from = area.offset + at * BLOCK_BYTES;
           slab.view.copyWithin((pages[i] as number) * BLOCK_BYTES, from, from + BLOCK_BYTES);
@@ -182,6 +190,24 @@ export class BlockRecovery {
     const { journal } = this.#host;
     const place = journal.index.lookup(block);
     return place >= 0 && journal.table.seqOfPlace(place) < journal.drainedSeq;
+  }
+
+  #backupReads = 0;
+  readonly #backupQueue: (() => void)[] = [];
+
+  /** Reads of the backup wait for their turn: the queue is bounded by the reads that clients may have in flight. */
+  #backupTurn(): Promise<void> {
+    if (this.#backupReads < BACKUP_READS_MAX) {
+      this.#backupReads++;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#backupQueue.push(resolve));
+  }
+
+  #backupDone(): void {
+    const next = this.#backupQueue.shift();
+    if (next !== undefined) next();
+    else this.#backupReads--;
   }
 
   /** Set by the engine: contiguous pages to fetch into. */

@@ -67,7 +67,7 @@ In another terminal, try:
   nbdcopy some.img '${uri}'         # as large as the volume at most
   npm start -- status               # members, journal, drain, how many losses it survives
   npm start -- fail 0               # then read on: degraded
-  npm start -- replace 0 keelson-data/new.img
+  npm start -- replace 0 keelson-data/new.img    # then put new.img for member0.img in keelson-data/keelson.toml
 Ctrl-C flushes and stops. \`npm run demo\` plays the whole story, losses beyond the parity included.
 `;
 }

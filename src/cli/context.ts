@@ -2,7 +2,6 @@ import { type ExitStatus, EXIT } from '../base/errors.js';
 import { loadSettings } from '../config/load-settings.js';
 import type { Settings } from '../config/settings.js';
 import { ControlClient } from '../control/control-client.js';
-import { loadEngine } from './engine.js';
 import type { EnginePort } from './engine-port.js';
 
 /** A stream for people or programs. */
@@ -38,7 +37,8 @@ export function processContext(): CliContext {
   return {
     stdout: output(process.stdout),
     stderr: output(process.stderr),
-    engine: loadEngine,
+    // Only when a verb asks for it: `status` starts without the addon and its threads.
+    engine: async () => (await import('./engine.js')).loadEngine(),
     settings: loadSettings,
     client: (settings) => new ControlClient(settings.control.socket),
     pause: (delay_ms) => new Promise((resolve) => setTimeout(resolve, delay_ms)),

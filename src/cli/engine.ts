@@ -57,7 +57,11 @@ const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<Ru
     engine.start();
     nbd = await NbdServer.start({
       volume: engine.volume,
-      addresses: settings.export.nbd.map((address) => (address.kind === 'unix' ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`)),
+      addresses: settings.export.nbd.map((address) =>
+        address.kind === 'unix'
+          ? `unix:${address.path}`
+          : `tcp:${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`,
+      ),
       onFault: (reason) => log.warn({ reason }, 'a client broke the protocol; its connection is closed'),
     });
   } catch (error) {
@@ -83,10 +87,17 @@ const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<Ru
 
 const restore: EnginePort['restoreArray'] = async (settings: Settings, options) => {
   if (settings.backup === null) {
-    throw new KeelsonError('DRAIN_NO_TARGET', 'there is no backup to restore from', { found: 'no [backup] in the configuration', action: 'set backup.url', exit: EXIT.usage });
+    throw new KeelsonError('DRAIN_NO_TARGET', 'there is no backup to restore from', {
+      found: 'no [backup] in the configuration',
+      action: 'set backup.url',
+      exit: EXIT.usage,
+    });
   }
   if (options.to.kind !== 'newest') {
-    throw new KeelsonError('RESTORE_POINT', 'only the newest image can be restored by this version', { expected: '--to newest', exit: EXIT.usage });
+    throw new KeelsonError('RESTORE_POINT', 'only the newest image can be restored by this version', {
+      expected: '--to newest',
+      exit: EXIT.usage,
+    });
   }
   const { make, server } = await openBackup(settings.backup);
   try {

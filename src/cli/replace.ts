@@ -14,9 +14,15 @@ export const addReplace: AddVerb = (program, context) => {
     .argument('<member>', 'index or path of the member')
     .argument('<device>', 'block device or file that takes its place')
     .action(async (member: string, device: string, options: VerbOptions) => {
-      const client = context.client(context.settings(options.config));
+      const settings = context.settings(options.config);
+      const client = context.client(settings);
       const display = new ProgressDisplay(context, options.json === true);
       const result = await display.during(client.replace(member, resolve(device), display.onProgress));
-      context.stdout.write(options.json === true ? `${JSON.stringify(result)}\n` : `${rebuildText(result)}\n`);
+      if (options.json === true) {
+        context.stdout.write(`${JSON.stringify(result)}\n`);
+        return;
+      }
+      // The array knows its members by their superblocks, the next start finds them by the file.
+      context.stdout.write(`${rebuildText(result)}\nnow put ${resolve(device)} in the place of member ${member} in ${settings.file}\n`);
     });
 };

@@ -1,6 +1,5 @@
 import pino from 'pino';
 import { EXIT, KeelsonError } from '../base/errors.js';
-import { startControlServer } from '../control/control-server.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 
@@ -31,6 +30,8 @@ export const addServe: AddVerb = (program, context) => {
       const engine = await context.engine();
       const array = await engine.openArray(settings, { log });
       const { socket, http } = settings.control;
+      // Here, because the other verbs need no HTTP server and start faster without.
+      const { startControlServer } = await import('../control/control-server.js');
       const control = await startControlServer({ target: array.control, socket, http, onStop: stop }).catch(async (error: unknown) => {
         await array.close();
         throw error;

@@ -168,6 +168,10 @@ test('flush, add, fail and replace reach the server with what was typed', async 
   t.is(await rig.run('fail', '3', '--force', ...c), 0);
   t.is(await rig.run('replace', '/dev/sdb', '/dev/sdh', ...c), 0);
   t.regex(rig.stdout, /^rebuilt 4\.00 KiB: from survivors 1\.00 KiB, parity 3\.00 KiB/);
+  t.true(
+    rig.stdout.endsWith(`\nnow put /dev/sdh in the place of member /dev/sdb in ${rig.config}\n`),
+    'the next start finds members by the file',
+  );
   t.is(await rig.run('replace', '1', '/bad', ...c), 1);
   t.deepEqual(rig.engine.target.calls, [
     'flush',

@@ -11,7 +11,7 @@ const READ_BYTES_MAX = 128 * 1024;
 const NAMES_A_REPLY = 64;
 
 /** What OpenSSH's sftp-server announces and the backup needs. ssh2's own SFTP server cannot announce extensions, hence this one. */
-const EXTENSIONS: readonly (readonly [string, string])[] = [
+export const EXTENSIONS: readonly (readonly [string, string])[] = [
   ['posix-rename@openssh.com', '1'],
   ['fsync@openssh.com', '1'],
   ['statvfs@openssh.com', '2'],
@@ -27,8 +27,8 @@ interface OpenDirectory {
 }
 
 /** One client's SFTP session (version 3) on an SSH channel, confined to `root`. Ends with the channel; a malformed packet ends the channel. */
-export async function serveSftp(channel: Duplex, root: string): Promise<void> {
-  const session = new SftpServerSession(channel, new PathJail(root));
+export async function serveSftp(channel: Duplex, root: string, extensions = EXTENSIONS): Promise<void> {
+  const session = new SftpServerSession(channel, new PathJail(root), extensions);
   const splitter = new PacketSplitter();
   try {
     for await (const chunk of channel) {
@@ -43,6 +43,7 @@ export async function serveSftp(channel: Duplex, root: string): Promise<void> {
 }
 
 class SftpServerSession {
+  readonly #extensions: typeof EXTENSIONS;
   readonly #channel: Duplex;
   readonly #jail: PathJail;
   readonly #files = new Map<number, OpenFile | OpenDirectory>();
@@ -50,7 +51,8 @@ class SftpServerSession {
   #nextHandle = 1;
   #greeted = false;
 
-  constructor(channel: Duplex, jail: PathJail) {
+  constructor(channel: Duplex, jail: PathJail, extensions: typeof EXTENSIONS) {
+    this.#extensions = extensions;
     this.#channel = channel;
     this.#jail = jail;
   }
@@ -63,7 +65,7 @@ class SftpServerSession {
       if (type !== REQUEST.init) throw new MalformedPacket(`a packet of type ${type} before the greeting`);
       this.#greeted = true;
       const version = new PacketWriter(RESPONSE.version).u32(3);
-      for (const [name, data] of EXTENSIONS) version.text(name).text(data);
+      for (const [name, data] of this.#extensions) version.text(name).text(data);
       this.#send(version);
       return;
     }
@@ -131,6 +133,7 @@ class SftpServerSession {
   }
 
   async #extended(id: number, name: string, reader: PacketReader): Promise<void> {
+    if (!this.#extensions.some(([known]) => known === name)) return this.#status(id, STATUS.unsupported, name);
     if (name === 'posix-rename@openssh.com') return this.#rename(id, reader.text(), reader.text(), true);
     if (name === 'fsync@openssh.com') {
       await this.#file(reader.blob()).file.sync();

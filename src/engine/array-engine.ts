@@ -111,7 +111,10 @@ export class ArrayEngine {
       reader: this.reader,
       pool,
       slab,
-      backup: () => this.servingBackup(),
+      backup: async () => {
+        if (this.state.protection === 'full') await this.link?.connect();
+        return this.servingBackup();
+      },
       lock: (stripes) => this.lock(stripes),
       unlock: (hold) => this.locks.release(hold),
       account: (outcome) => this.account(outcome),

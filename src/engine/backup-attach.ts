@@ -57,7 +57,7 @@ export function drainedLsn(engine: ArrayEngine): number {
   const next = table.slotOf(journal.drainedSeq);
   if (table.seq[next] === journal.drainedSeq) return (table.firstLsn[next] as number) - 1;
   const last = table.slotOf(journal.drainedSeq - 1);
-  if (table.seq[last] === journal.drainedSeq - 1) return table.lastLsn[last] as number;
+  if (journal.drainedSeq > 1 && table.seq[last] === journal.drainedSeq - 1) return table.lastLsn[last] as number;
   return journal.nextLsn - 1;
 }
 

@@ -86,7 +86,8 @@ export class DrainLoop {
     if (this.#stopped || this.#running !== null) return;
     const bytes = this.undrainedBytes();
     if (bytes > 0 && this.#triggered(bytes)) this.#want();
-    if (this.#wanted <= this.#journal.drainedSeq) return;
+    // Closing a segment calls back here: the inner call may have started already.
+    if (this.#running !== null || this.#wanted <= this.#journal.drainedSeq) return;
     this.#running = this.#run().finally(() => {
       this.#running = null;
       this.#settleWaiters();

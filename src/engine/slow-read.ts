@@ -19,8 +19,8 @@ export interface SlowReadHost {
   readonly reader: RingReader;
   readonly pool: StripePool;
   readonly slab: Slab;
-  /** The backup when its image is whole and reachable, else null. */
-  backup(): Backup | null;
+  /** The backup when its image is whole and it can be reached (one attempt is made), else null. */
+  backup(): Promise<Backup | null>;
   lock(stripes: Float64Array): Promise<StripeHold>;
   unlock(hold: StripeHold): void;
   account(outcome: Omit<RecoverOutcome, 'status' | 'crcs' | 'repaired'>): Promise<void>;
@@ -155,7 +155,7 @@ export class BlockRecovery {
 
   async #fromBackup(blocks: Float64Array, pages: Uint32Array, open: number[], result: Recovered): Promise<number[]> {
     const { journal, slab } = this.#host;
-    const backup = this.#host.backup();
+    const backup = await this.#host.backup();
     if (backup === null) return open;
     // A block with an entry in the ring may be newer than the backup's.
     const fetch = open.filter((i) => journal.index.lookup(blocks[i] as number) < 0 || this.#drained(blocks[i] as number));

@@ -12,6 +12,7 @@ import {
   SOURCE_LOST,
   SOURCE_ZERO,
   STRIPE_DONE,
+  STRIPE_FAILED,
   type StripeOutcome,
   type StripePool,
 } from '../stripe/stripe-pool.js';
@@ -251,7 +252,9 @@ export class Rebuilder {
     const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word === SOURCE_LOST ? SOURCE_ZERO : word));
     const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: Float64Array.of(stripe), sources, crcs, rewrite: true });
     await this.#host.account(outcome);
-    if (outcome.status[0] !== STRIPE_DONE) throw cannot(stripe, outcome.status[0] as number);
+    // STRIPE_FAILED without a failed write: members still away leave the row short of shards; what could be written was, and ring and backup keep the rest.
+    const short = outcome.status[0] === STRIPE_FAILED && !outcome.writeErrors.some((errors) => errors > 0);
+    if (outcome.status[0] !== STRIPE_DONE && !short) throw cannot(stripe, outcome.status[0] as number);
   }
 }
 

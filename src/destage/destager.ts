@@ -29,6 +29,8 @@ export interface DestageHost {
   checkpoint(destagedSeq: SegmentSeq): Promise<void>;
 }
 
+const BUFFERS_LEFT_TO_JOURNAL = 2;
+
 export interface DestageStats {
   passes: number;
   blocks: number;
@@ -70,7 +72,11 @@ export class Destager {
     if (from >= limit) return 0;
     await this.#durable();
     let to = from;
-    while (to < limit && (await this.#reader.load(to))) to++;
+    // The last free buffers are for the journal: blocks of degraded rows go through it before their rows are written.
+    while (to < limit && (this.#isResident(to) || this.#journal.buffers.available(this.#journal.tailSeq, from) > BUFFERS_LEFT_TO_JOURNAL)) {
+      if (!(await this.#reader.load(to))) break;
+      to++;
+    }
     if (to === from) return 0;
     for (let seq = from; seq < to; seq++) this.#pin(seq, 1);
     let whole = true;
@@ -99,6 +105,11 @@ export class Destager {
         else reject(error);
       });
     });
+  }
+
+  #isResident(seq: SegmentSeq): boolean {
+    const { table } = this.#journal;
+    return (table.memory[table.slotOf(seq)] as number) >= 0;
   }
 
   #pin(seq: SegmentSeq, by: number): void {

@@ -61,7 +61,7 @@ export function arrayControl(engine: ArrayEngine) {
 }
 
 async function rebuild(engine: ArrayEngine, onProgress: OnProgress): Promise<RebuildProgress | null> {
-  engine.rebuild.finished = null;
+  if (engine.isDegraded() || engine.rebuild.active) engine.rebuild.finished = null;
   engine.rebuild.kick();
   await reporting(engine, engine.rebuild.wait(), () => {
     const progress = engine.rebuild.progress();

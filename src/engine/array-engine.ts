@@ -146,6 +146,7 @@ export class ArrayEngine {
       plan.lost,
     );
     this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log);
+    this.destageLoop.onBlocked = () => this.writes.pump();
     this.destageLoop.onAdvanced = () => {
       this.#trustWhatIsWritten();
       this.drainLoop?.kick();

@@ -28,6 +28,8 @@ export class DestageLoop {
   #failing = false;
   /** Why the last pass did not go on; null while it does. */
   blocked: KeelsonError | null = null;
+  /** Called when a pass could not go on: writers may be waiting for room that only spilling gives. */
+  onBlocked: () => void = () => {};
   /** Called after each pass that advanced the cursor. */
   onAdvanced: () => void = () => {};
 
@@ -84,6 +86,7 @@ export class DestageLoop {
       if (done > 0) {
         this.blocked = null;
         this.#failing = false;
+        this.#journal.spilling = false;
         this.onAdvanced();
         return true;
       }
@@ -95,6 +98,8 @@ export class DestageLoop {
       if (!this.#failing) this.#log.error({ error: this.blocked.describe() }, 'destaging stopped');
       this.#failing = true;
     }
+    this.#journal.spilling = true;
+    this.onBlocked();
     this.#clock.after(BLOCKED_RETRY_MS, () => {
       this.#urgent = true;
       this.kick();

@@ -36,6 +36,8 @@ export class RebuildRunner {
   lastError: KeelsonError | null = null;
   /** Figures of the last rebuild that ended well. */
   finished: RebuildProgress | null = null;
+  /** Sums of the runs before this one in the same episode: from the first member that wants a rebuild until none does. */
+  #before: RebuildProgress | null = null;
 
   constructor(engine: ArrayEngine, region: SlabRegion) {
     this.#engine = engine;
@@ -50,6 +52,11 @@ export class RebuildRunner {
       if (member?.state === 'rebuilding') targets.push({ index: i, rebuiltStripes: member.rebuiltStripes });
     }
     return targets;
+  }
+
+  /** Some member wants or is getting a rebuild. */
+  get active(): boolean {
+    return this.#running !== null || this.#targets().length > 0;
   }
 
   kick(): void {
@@ -100,9 +107,14 @@ export class RebuildRunner {
         parts.log.info({ member: index }, 'member rebuilt');
       }
       await checkpointer.fence();
-      this.finished = this.progress();
+      this.#before = this.progress();
+      if (this.#targets().length === 0) {
+        this.finished = this.#before;
+        this.#before = null;
+      }
       this.#engine.afterMembershipChange();
     } catch (error) {
+      this.#before = this.progress();
       this.lastError = KeelsonError.from(error);
       if (!this.#stopped) {
         parts.log.warn({ error: this.lastError.describe() }, 'rebuild stopped; it goes on by itself');
@@ -168,13 +180,14 @@ export class RebuildRunner {
     const targets = this.#targetCount;
     const seconds = (this.#engine.parts.clock.now() - this.#startedAt) / 1000;
     const left = counters.totalStripes - counters.doneStripes;
+    const before = this.#before;
     return {
-      doneBytes: counters.doneStripes * chunkBytes * targets,
-      totalBytes: counters.totalStripes * chunkBytes * targets,
-      fromSurvivors: counters.fromSurvivors,
-      fromParity: counters.fromParity,
-      fromJournal: counters.fromJournal,
-      fromBackup: counters.fromBackup,
+      doneBytes: counters.doneStripes * chunkBytes * targets + (before?.doneBytes ?? 0),
+      totalBytes: counters.totalStripes * chunkBytes * targets + (before?.totalBytes ?? 0),
+      fromSurvivors: counters.fromSurvivors + (before?.fromSurvivors ?? 0),
+      fromParity: counters.fromParity + (before?.fromParity ?? 0),
+      fromJournal: counters.fromJournal + (before?.fromJournal ?? 0),
+      fromBackup: counters.fromBackup + (before?.fromBackup ?? 0),
       secondsLeft: counters.doneStripes === 0 ? null : (seconds / counters.doneStripes) * left,
     };
   }

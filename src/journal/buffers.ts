@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import { BLOCK_BYTES, type SegmentSeq, type SlabOffset } from '../base/units.js';
+import { BLOCK_BYTES, type Lsn, type SegmentSeq, type SlabOffset } from '../base/units.js';
 import type { SegmentTable } from './segment-table.js';
 
 /**
@@ -40,6 +40,20 @@ export class SegmentBuffers {
     if (offset === undefined) return false;
     this.#table.memory[slot] = offset;
     return true;
+  }
+
+  /**
+   * Gives up the buffer of the oldest closed segment from fromSeq on that is on a journal member: when destaging is blocked writes go on into the journal, and what is not
+   * resident is read from there. False when there is none.
+   */
+  spill(fromSeq: SegmentSeq, headSeq: SegmentSeq, committedLsn: Lsn): boolean {
+    for (let seq = fromSeq; seq < headSeq; seq++) {
+      const slot = this.#table.slotOf(seq);
+      if (!this.#reclaimable(seq) || this.#table.copies[slot] === 0 || (this.#table.lastLsn[slot] as number) > committedLsn) continue;
+      this.release(slot);
+      return true;
+    }
+    return false;
   }
 
   release(slot: number): void {

@@ -66,6 +66,8 @@ export class Journal {
   committedLsn: Lsn = 0;
   flushedLsn: Lsn = 0;
   chain = 0;
+  /** Destaging is blocked: undestaged segments may leave the slab, as long as a journal member holds them. */
+  spilling = false;
 
   readonly #slab: Slab;
   readonly #data: DataView;
@@ -156,7 +158,10 @@ export class Journal {
   #open(internal: boolean): boolean {
     const reservedSlots = internal ? 0 : RESERVED_SLOTS;
     if (this.headSeq - this.tailSeq >= this.slots - reservedSlots) return false;
-    if (!internal && this.buffers.available(this.tailSeq, this.destagedSeq) <= RESERVED_BUFFERS) return false;
+    const reservedBuffers = internal ? 0 : RESERVED_BUFFERS;
+    while (this.buffers.available(this.tailSeq, this.destagedSeq) <= reservedBuffers) {
+      if (!this.spilling || !this.buffers.spill(this.destagedSeq, this.headSeq, this.committedLsn)) return false;
+    }
     const copies = this.chooseCopies(this.headSeq);
     if (copies === 0) {
       this.#dead = new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', { action: 'replace a journal member' });

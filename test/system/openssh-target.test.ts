@@ -6,7 +6,18 @@ import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { targetFor } from '../../src/repository/open-target.js';
 import type { Repository } from '../../src/repository/repository.js';
-import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, VOLUME_BLOCKS, writer } from '../repository/rig.js';
+import {
+  applyChanges,
+  assertImage,
+  ModelImage,
+  pieces,
+  randomChanges,
+  READER,
+  repositoryOn,
+  seeded,
+  VOLUME_BLOCKS,
+  writer,
+} from '../repository/rig.js';
 import { conformance, rejection } from '../repository/target-conformance.js';
 import { run, runQuietly } from './rig/command.js';
 import { OpensshServer } from './rig/openssh-server.js';
@@ -129,7 +140,11 @@ test.serial('a full remote disk is BACKUP_SPACE: nothing is published, and what 
   applyChanges(model, changes, 1, false);
   const error = await rejection(t, repository.publish({ firstLsn: 2, lastLsn: 2, time: 0, seed: false }, pieces(everyBlock(4))));
   t.is(error.code, 'BACKUP_SPACE');
-  t.deepEqual(readdirSync(path).filter((name) => name.startsWith('tmp-')), [], 'the space is given back at once');
+  t.deepEqual(
+    readdirSync(path).filter((name) => name.startsWith('tmp-')),
+    [],
+    'the space is given back at once',
+  );
   t.is((await repository.open(writer(1))).headLsn, 1);
   const more = [{ first: 900, count: 100, bytes: Buffer.alloc(100 * BLOCK_BYTES, 'second ') }];
   await repository.publish({ firstLsn: 2, lastLsn: 3, time: 0, seed: false }, pieces(more));

@@ -19,12 +19,17 @@ function equal(a: Buffer, b: Buffer): boolean {
 }
 
 function authenticate(context: AuthContext): void {
-  if (context.method !== 'publickey' || context.username !== EMBEDDED_USER) return context.reject(['publickey']);
-  if (context.key.algo !== clientKey.type || !equal(context.key.data, clientKey.getPublicSSH())) return context.reject(['publickey']);
-  // Without a signature the client only asks whether the key would do.
-  if (context.signature === undefined || context.blob === undefined) return context.accept();
-  if (clientKey.verify(context.blob, context.signature, context.hashAlgo) === true) return context.accept();
-  return context.reject(['publickey']);
+  if (isOurClient(context)) context.accept();
+  else context.reject(['publickey']);
+}
+
+function isOurClient(context: AuthContext): boolean {
+  if (context.method !== 'publickey' || context.username !== EMBEDDED_USER) return false;
+  if (context.key.algo !== clientKey.type || !equal(context.key.data, clientKey.getPublicSSH())) return false;
+  // Without a signature the client only asks whether the key would do; ssh2 lets nobody in for that.
+  if (context.signature === undefined) return true;
+  if (context.blob === undefined) return false;
+  return clientKey.verify(context.blob, context.signature, context.hashAlgo) === true;
 }
 
 /** @types/ssh2 leaves this method out. */
@@ -51,7 +56,10 @@ function serve(client: Connection): void {
   });
 }
 
-const server = new ssh2.Server({ hostKeys: [data.hostKey], algorithms: { cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr'] } }, serve);
+const server = new ssh2.Server(
+  { hostKeys: [data.hostKey], algorithms: { cipher: ['aes128-gcm@openssh.com', 'aes256-gcm@openssh.com', 'aes128-ctr'] } },
+  serve,
+);
 server.maxConnections = CONNECTIONS_MAX;
 server.on('error', (error: Error) => port.postMessage({ error: error.message }));
 server.listen(data.port, '127.0.0.1', () => {

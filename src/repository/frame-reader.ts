@@ -15,9 +15,9 @@ export interface SegmentFile {
 }
 
 /** One ranged read asks for at most this; larger runs are split. */
-const RUN_BYTES_MAX = 1024 * 1024;
-/** Ranged reads at the same time, so at most 4 MiB are held here. */
-const RUNS_IN_FLIGHT_MAX = 4;
+const RUN_BYTES_MAX = 512 * 1024;
+/** Ranged reads at the same time: enough to hide the three round trips of each small one. At most 8 MiB are held here. */
+const RUNS_IN_FLIGHT_MAX = 16;
 
 /** A contiguous range of one file and the units in it. */
 interface Run {
@@ -86,7 +86,15 @@ export class FrameReader {
         fetched += run.length;
         for (const unit of run.units) {
           const stored = bytes.subarray(unit.offset - run.offset, unit.offset - run.offset + unit.length);
-          this.#place(file, unit, stored, blocks.subarray(unit.from, unit.to), expected.subarray(unit.from, unit.to), into + unit.from * BLOCK_BYTES, crcs);
+          this.#place(
+            file,
+            unit,
+            stored,
+            blocks.subarray(unit.from, unit.to),
+            expected.subarray(unit.from, unit.to),
+            into + unit.from * BLOCK_BYTES,
+            crcs,
+          );
         }
       }
     };
@@ -100,7 +108,15 @@ export class FrameReader {
     return fetched;
   }
 
-  #place(file: SegmentFile, unit: Unit, stored: Uint8Array, blocks: Float64Array, expected: Uint32Array, into: SlabOffset, crcs: Uint32Array): void {
+  #place(
+    file: SegmentFile,
+    unit: Unit,
+    stored: Uint8Array,
+    blocks: Float64Array,
+    expected: Uint32Array,
+    into: SlabOffset,
+    crcs: Uint32Array,
+  ): void {
     const { memory, codec, checksums } = this.#parts;
     let data: Uint8Array | null = stored;
     if (file.cipher !== null) data = file.cipher.openFrame(unit.ordinal, stored);
@@ -165,7 +181,10 @@ function merge(units: readonly Unit[]): Run[] {
     const last = runs.at(-1);
     const end = last === undefined ? -1 : last.offset + last.length;
     const sameFrame = last?.units.at(-1)?.row === unit.row && last.segment === unit.segment && unit.offset < end;
-    const joins = last !== undefined && last.segment === unit.segment && (sameFrame || (unit.offset === end && last.length + unit.length <= RUN_BYTES_MAX));
+    const joins =
+      last !== undefined &&
+      last.segment === unit.segment &&
+      (sameFrame || (unit.offset === end && last.length + unit.length <= RUN_BYTES_MAX));
     if (!joins) {
       runs.push({ segment: unit.segment, offset: unit.offset, length: unit.length, units: [unit] });
       continue;

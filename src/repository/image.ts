@@ -97,7 +97,12 @@ export class RepositoryImage {
     if (this.#map === null) return;
     const name = segmentName(head.segment, head.segmentEpoch);
     const volumeBlocks = head.volumeBytes / BLOCK_BYTES;
-    const index = decodeSegmentIndex(name, written.index, { ...written, volumeBlocks, frameBlocksMax: FRAME_BLOCKS, encrypted: cipher !== null });
+    const index = decodeSegmentIndex(name, written.index, {
+      ...written,
+      volumeBlocks,
+      frameBlocksMax: FRAME_BLOCKS,
+      encrypted: cipher !== null,
+    });
     if (seed) {
       this.#map = new BlockMap(volumeBlocks);
       this.#segments = [];
@@ -173,7 +178,8 @@ export class RepositoryImage {
       if (number === head.firstSegment) break;
       const before = epochs.get(number - 1) ?? [];
       if (before.length === 0) throw corruptFile(`segment ${number - 1}`, 'no such file', 'every segment from the newest seed to HEAD');
-      epoch = before.length === 1 ? (before[0] as number) : (await loadSegment(this.#parts.target, name, this.config.key)).header.previousEpoch;
+      epoch =
+        before.length === 1 ? (before[0] as number) : (await loadSegment(this.#parts.target, name, this.config.key)).header.previousEpoch;
     }
     return names.reverse();
   }

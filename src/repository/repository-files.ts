@@ -50,20 +50,26 @@ export class RepositoryFiles {
     return config;
   }
 
-  /** The HEAD of the newest epoch, or null in a repository that has none yet. */
+  /** The HEAD of the newest epoch, or null in a repository that has none yet. Throws BACKUP_CORRUPT. */
   async head(config: RepositoryConfig): Promise<Head | null> {
-    let newest = -1;
-    for (const { name } of await this.#target.list()) newest = Math.max(newest, parseHeadName(withoutReplaced(name)) ?? -1);
-    return newest < 0 ? null : this.headOf(newest, config);
+    let listed = -1;
+    for (;;) {
+      let newest = -1;
+      for (const { name } of await this.#target.list()) newest = Math.max(newest, parseHeadName(withoutReplaced(name)) ?? -1);
+      if (newest < 0) return null;
+      const file = await this.#optional(headName(newest));
+      if (file !== null) return this.#checkedHead(newest, file, config);
+      // A new writer removes the HEADs before its own: look again, as long as newer ones appear.
+      if (newest <= listed) throw corruptFile(headName(newest), 'no such file', 'the HEAD of the newest writer');
+      listed = newest;
+    }
   }
 
-  /** The HEAD that a writer of this epoch wrote last. Throws BACKUP_CORRUPT when it is not there. */
-  async headOf(epoch: number, config: RepositoryConfig): Promise<Head> {
+  #checkedHead(epoch: number, file: Uint8Array, config: RepositoryConfig): Head {
     const name = headName(epoch);
-    const file = await this.#optional(name);
-    if (file === null) throw corruptFile(name, 'no such file', 'the HEAD of the newest writer');
     const head = decodeHead(name, file, config.key);
-    if (head.epoch !== epoch || head.arrayUuid !== config.arrayUuid) throw corruptFile(name, `epoch ${head.epoch} of array ${head.arrayUuid}`, `array ${config.arrayUuid}`);
+    if (head.epoch !== epoch || head.arrayUuid !== config.arrayUuid)
+      throw corruptFile(name, `epoch ${head.epoch} of array ${head.arrayUuid}`, `epoch ${epoch} of array ${config.arrayUuid}`);
     return head;
   }
 
@@ -103,7 +109,8 @@ export class RepositoryFiles {
     const body = unseal(METADATA_MAGIC, name, file).authentic(config.key);
     const named = config.key === null ? body : config.key.openMetadata(name, body);
     const prefix = Buffer.from(`${name}\n`, 'utf8');
-    if (named === null || Buffer.compare(prefix, named.subarray(0, prefix.length)) !== 0) throw corruptFile(name, 'the content of another file', name);
+    if (named === null || Buffer.compare(prefix, named.subarray(0, prefix.length)) !== 0)
+      throw corruptFile(name, 'the content of another file', name);
     return named.slice(prefix.length);
   }
 

@@ -16,7 +16,15 @@ export interface ScryptCost {
 
 /** True for costs that we would compute: a damaged or hostile config must not make us allocate gigabytes. */
 export function scryptCostIsSane(cost: ScryptCost): boolean {
-  return cost.logN >= 10 && cost.logN <= 20 && cost.r >= 1 && cost.r <= 32 && cost.p >= 1 && cost.p <= 4 && 128 * 2 ** cost.logN * cost.r <= SCRYPT_MEMORY_MAX;
+  return (
+    cost.logN >= 10 &&
+    cost.logN <= 20 &&
+    cost.r >= 1 &&
+    cost.r <= 32 &&
+    cost.p >= 1 &&
+    cost.p <= 4 &&
+    128 * 2 ** cost.logN * cost.r <= SCRYPT_MEMORY_MAX
+  );
 }
 
 function passphraseKey(passphrase: string, salt: Uint8Array, cost: ScryptCost): Buffer {

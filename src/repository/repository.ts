@@ -271,7 +271,10 @@ export class Repository implements Backup {
   }
 
   #missing(): KeelsonError {
-    return new KeelsonError('BACKUP_MISSING', `there is no repository at ${this.target}`, { found: 'no HEAD', action: 'correct backup.url' });
+    return new KeelsonError('BACKUP_MISSING', `there is no repository at ${this.target}`, {
+      found: 'no HEAD',
+      action: 'correct backup.url',
+    });
   }
 }
 

@@ -19,7 +19,12 @@ export function seal(magic: string, body: Uint8Array, key: RepositoryKey | null)
   const file = new Uint8Array(PREFIX_BYTES + body.length + SEAL_BYTES);
   const sealed = PREFIX_BYTES + body.length;
   const writer = new RecordWriter(file);
-  writer.text(magic, 8).u16(SEALED_VERSION).u16(key === null ? 0 : FLAG_KEYED).u32(body.length).bytes(body);
+  writer
+    .text(magic, 8)
+    .u16(SEALED_VERSION)
+    .u16(key === null ? 0 : FLAG_KEYED)
+    .u32(body.length)
+    .bytes(body);
   const covered = file.subarray(0, sealed);
   writer.bytes(createHash('sha256').update(covered).digest());
   if (key !== null) writer.bytes(key.authenticate(covered));
@@ -36,7 +41,8 @@ export interface SealedFile {
 
 /** Throws BACKUP_CORRUPT for anything but a whole file of this magic and a version we know (BACKUP_VERSION for another). */
 export function unseal(magic: string, name: string, file: Uint8Array): SealedFile {
-  if (file.length < PREFIX_BYTES + SEAL_BYTES) throw corruptFile(name, `${file.length} bytes`, `at least ${PREFIX_BYTES + SEAL_BYTES} bytes`);
+  if (file.length < PREFIX_BYTES + SEAL_BYTES)
+    throw corruptFile(name, `${file.length} bytes`, `at least ${PREFIX_BYTES + SEAL_BYTES} bytes`);
   const covered = file.subarray(0, file.length - SEAL_BYTES);
   const digest = createHash('sha256').update(covered).digest();
   const tail = file.subarray(file.length - SEAL_BYTES);
@@ -55,15 +61,18 @@ export function unseal(magic: string, name: string, file: Uint8Array): SealedFil
   const flags = reader.u16();
   const length = reader.u32();
   if ((flags & ~FLAG_KEYED) !== 0) throw corruptFile(name, `flags ${flags}`, '0 or 1');
-  if (length !== covered.length - PREFIX_BYTES) throw corruptFile(name, `body of ${length} bytes`, `${covered.length - PREFIX_BYTES} bytes`);
+  if (length !== covered.length - PREFIX_BYTES)
+    throw corruptFile(name, `body of ${length} bytes`, `${covered.length - PREFIX_BYTES} bytes`);
   const keyed = flags === FLAG_KEYED;
   return {
     body: covered.subarray(PREFIX_BYTES),
     keyed,
     authentic(key) {
-      if (keyed !== (key !== null)) throw corruptFile(name, keyed ? 'a keyed file' : 'a file without a key', keyed ? 'a plain repository' : 'a keyed file');
+      if (keyed !== (key !== null))
+        throw corruptFile(name, keyed ? 'a keyed file' : 'a file without a key', keyed ? 'a plain repository' : 'a keyed file');
       const expected = key === null ? new Uint8Array(32) : key.authenticate(covered);
-      if (Buffer.compare(expected, tail.subarray(32)) !== 0) throw corruptFile(name, 'an authentication code that does not match', 'a file of this repository');
+      if (Buffer.compare(expected, tail.subarray(32)) !== 0)
+        throw corruptFile(name, 'an authentication code that does not match', 'a file of this repository');
       return covered.subarray(PREFIX_BYTES);
     },
   };

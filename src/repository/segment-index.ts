@@ -64,7 +64,8 @@ export class SegmentIndexBuilder {
   frame(first: BlockIndex, count: number, stored: number, crcs: Uint32Array, crcIndex: number): void {
     assert(stored > 0 && stored <= count * BLOCK_BYTES, 'a frame stores from 1 byte to its data');
     this.#push(first, count, stored);
-    if (this.#dataBlocks + count > this.#crcs.length) this.#crcs = grown(this.#crcs, new Uint32Array(Math.max(this.#crcs.length * 2, this.#dataBlocks + count)));
+    if (this.#dataBlocks + count > this.#crcs.length)
+      this.#crcs = grown(this.#crcs, new Uint32Array(Math.max(this.#crcs.length * 2, this.#dataBlocks + count)));
     this.#crcs.set(crcs.subarray(crcIndex, crcIndex + count), this.#dataBlocks);
     this.#dataBlocks += count;
   }
@@ -147,9 +148,14 @@ function decodeEntries(name: string, bytes: Uint8Array, frame: IndexFrame): Segm
     const first = reader.u64();
     const count = reader.u32();
     const stored = reader.u32();
-    if (count === 0 || first + count > frame.volumeBlocks) throw corruptFile(name, `blocks ${first} + ${count}`, `blocks below ${frame.volumeBlocks}`);
+    if (count === 0 || first + count > frame.volumeBlocks)
+      throw corruptFile(name, `blocks ${first} + ${count}`, `blocks below ${frame.volumeBlocks}`);
     if (stored > 0 && (count > frame.frameBlocksMax || stored > count * BLOCK_BYTES)) {
-      throw corruptFile(name, `a frame of ${count} blocks in ${stored} bytes`, `at most ${frame.frameBlocksMax} blocks, not longer than the data`);
+      throw corruptFile(
+        name,
+        `a frame of ${count} blocks in ${stored} bytes`,
+        `at most ${frame.frameBlocksMax} blocks, not longer than the data`,
+      );
     }
     index.first[i] = first;
     index.count[i] = count;

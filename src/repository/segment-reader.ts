@@ -24,22 +24,32 @@ const TAIL_BYTES = 64 * 1024;
 /** Throws BACKUP_CORRUPT (also for a missing file), BACKUP_VERSION, BACKUP_UNREACHABLE. Reads no data. */
 export async function loadSegment(target: Target, name: string, key: RepositoryKey | null): Promise<LoadedSegment> {
   const fileBytes = await presentFile(name, target.stat(name));
-  if (fileBytes < HEADER_BYTES + TRAILER_BYTES) throw corruptFile(name, `${fileBytes} bytes`, `at least ${HEADER_BYTES + TRAILER_BYTES} bytes`);
+  if (fileBytes < HEADER_BYTES + TRAILER_BYTES)
+    throw corruptFile(name, `${fileBytes} bytes`, `at least ${HEADER_BYTES + TRAILER_BYTES} bytes`);
   const tailBytes = Math.min(TAIL_BYTES, fileBytes - HEADER_BYTES);
-  const [headerBytes, tail] = await Promise.all([readExactly(target, name, 0, HEADER_BYTES), readExactly(target, name, fileBytes - tailBytes, tailBytes)]);
+  const [headerBytes, tail] = await Promise.all([
+    readExactly(target, name, 0, HEADER_BYTES),
+    readExactly(target, name, fileBytes - tailBytes, tailBytes),
+  ]);
   const trailerBytes = tail.subarray(tailBytes - TRAILER_BYTES);
   const trailer = decodeSegmentTrailer(name, trailerBytes, fileBytes);
   if (trailer.indexOffset < HEADER_BYTES || trailer.indexBytes > INDEX_BYTES_MAX + BLOCK_BYTES) {
-    throw corruptFile(name, `an index of ${trailer.indexBytes} bytes at ${trailer.indexOffset}`, `at most ${INDEX_BYTES_MAX} bytes after the header`);
+    throw corruptFile(
+      name,
+      `an index of ${trailer.indexBytes} bytes at ${trailer.indexOffset}`,
+      `at most ${INDEX_BYTES_MAX} bytes after the header`,
+    );
   }
   const stored =
     trailer.indexBytes + TRAILER_BYTES <= tailBytes
       ? tail.subarray(tailBytes - TRAILER_BYTES - trailer.indexBytes, tailBytes - TRAILER_BYTES)
       : await readExactly(target, name, trailer.indexOffset, trailer.indexBytes);
   const hash = segmentHash(headerBytes, stored, trailerBytes);
-  if (!hash.equals(trailerBytes.subarray(TRAILER_COVERED_BYTES))) throw corruptFile(name, 'a segment hash that does not match', 'an undamaged header, index and trailer');
+  if (!hash.equals(trailerBytes.subarray(TRAILER_COVERED_BYTES)))
+    throw corruptFile(name, 'a segment hash that does not match', 'an undamaged header, index and trailer');
   const header = decodeSegmentHeader(name, headerBytes);
-  if (header.encrypted !== (key !== null)) throw corruptFile(name, header.encrypted ? 'an encrypted segment' : 'a segment in the clear', 'one like its repository');
+  if (header.encrypted !== (key !== null))
+    throw corruptFile(name, header.encrypted ? 'an encrypted segment' : 'a segment in the clear', 'one like its repository');
   const cipher = key === null ? null : key.segmentCipher(header.salt);
   const covered = Buffer.concat([headerBytes, trailerBytes.subarray(0, TRAILER_COVERED_BYTES)]);
   const indexBytes = cipher === null ? stored : cipher.openIndex(stored, covered);

@@ -54,7 +54,14 @@ export function decodeSegmentTrailer(name: string, bytes: Uint8Array, fileBytes:
     if (indexOffset + indexBytes + TRAILER_BYTES !== fileBytes) {
       throw corruptFile(name, `a file of ${fileBytes} bytes`, `${indexOffset + indexBytes + TRAILER_BYTES} bytes`);
     }
-    return { indexOffset, indexBytes, entries, dataBlocks: reader.u64(), holeBlocks: reader.u64(), dataHash: reader.bytes(HASH_BYTES).slice() };
+    return {
+      indexOffset,
+      indexBytes,
+      entries,
+      dataBlocks: reader.u64(),
+      holeBlocks: reader.u64(),
+      dataHash: reader.bytes(HASH_BYTES).slice(),
+    };
   } catch (error) {
     if (error instanceof RecordRangeError) throw corruptFile(name, error.message, 'all fields in range');
     throw error;

@@ -58,7 +58,9 @@ export class SftpTarget implements Target {
 
   async create(name: string): Promise<TargetWriter> {
     const session = await this.#connected();
-    const handle = await this.#call<Buffer>(`creating ${name}`, name, (sftp, done) => sftp.open(this.#path(name), 'w', { mode: 0o600 }, done));
+    const handle = await this.#call<Buffer>(`creating ${name}`, name, (sftp, done) =>
+      sftp.open(this.#path(name), 'w', { mode: 0o600 }, done),
+    );
     return new SftpWriter(session, handle, this.#fsync, (error) => this.#writeFailure(error, name));
   }
 
@@ -108,10 +110,14 @@ export class SftpTarget implements Target {
   }
 
   async list(): Promise<TargetEntry[]> {
-    const entries = await this.#call<readonly { filename: string; attrs: { size: number; mode: number } }[]>('listing the directory', '', (sftp, done) =>
-      sftp.readdir(this.#address.directory, done),
+    const entries = await this.#call<readonly { filename: string; attrs: { size: number; mode: number } }[]>(
+      'listing the directory',
+      '',
+      (sftp, done) => sftp.readdir(this.#address.directory, done),
     );
-    return entries.filter((entry) => (entry.attrs.mode & 0o170000) === 0o100000).map((entry) => ({ name: entry.filename, bytes: entry.attrs.size }));
+    return entries
+      .filter((entry) => (entry.attrs.mode & 0o170000) === 0o100000)
+      .map((entry) => ({ name: entry.filename, bytes: entry.attrs.size }));
   }
 
   async stat(name: string): Promise<number | null> {
@@ -149,7 +155,11 @@ export class SftpTarget implements Target {
     return this.#session;
   }
 
-  async #call<T>(what: string, name: string, start: (sftp: SFTPWrapper, done: (error: Error | undefined | null, value?: T) => void) => void): Promise<T> {
+  async #call<T>(
+    what: string,
+    name: string,
+    start: (sftp: SFTPWrapper, done: (error: Error | undefined | null, value?: T) => void) => void,
+  ): Promise<T> {
     const session = await this.#connected();
     try {
       return await session.call<T>((done) => {
@@ -185,7 +195,9 @@ export class SftpTarget implements Target {
 
   /** Finds out what the server can do. The probes name things that do not exist, so that they change nothing. */
   async #probe(): Promise<void> {
-    this.#posixRename = await this.#supports('rename', (sftp, done) => sftp.ext_openssh_rename(this.#path('.keelson-probe'), this.#path('.keelson-probe'), done));
+    this.#posixRename = await this.#supports('rename', (sftp, done) =>
+      sftp.ext_openssh_rename(this.#path('.keelson-probe'), this.#path('.keelson-probe'), done),
+    );
     this.#fsync = await this.#supports('fsync', (sftp, done) => sftp.ext_openssh_fsync(Buffer.from('none'), done));
     this.#directorySync = this.#fsync;
     if (!this.#fsync) return;
@@ -226,7 +238,9 @@ export class SftpTarget implements Target {
         next = stop;
         while (at < stop) {
           const from = at;
-          const got = await this.#call<number>(`reading ${name}`, name, (sftp, done) => sftp.read(handle, into, from, stop - from, offset + from, done));
+          const got = await this.#call<number>(`reading ${name}`, name, (sftp, done) =>
+            sftp.read(handle, into, from, stop - from, offset + from, done),
+          );
           if (got === 0) {
             end = Math.min(end, at);
             return;
@@ -254,7 +268,8 @@ export class SftpTarget implements Target {
     const status = statusOf(error);
     if (status === STATUS.noSuchFile) return name === '' ? directoryMissing(this.url) : fileMissing(this.url, name);
     if (status === STATUS.permissionDenied) return denied(this.url, what, error);
-    if (status === STATUS.unsupported) return new KeelsonError('TARGET_UNSUPPORTED', `${this.url} cannot do this: ${what}`, { cause: error });
+    if (status === STATUS.unsupported)
+      return new KeelsonError('TARGET_UNSUPPORTED', `${this.url} cannot do this: ${what}`, { cause: error });
     return unreachable(this.url, what, error);
   }
 }

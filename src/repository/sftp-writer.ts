@@ -1,4 +1,4 @@
-import { KeelsonError } from '../base/errors.js';
+import type { KeelsonError } from '../base/errors.js';
 import type { SftpSession } from './sftp-session.js';
 import type { TargetWriter } from './target.js';
 
@@ -37,7 +37,8 @@ export class SftpWriter implements TargetWriter {
       if (this.#inFlight > BURST_AT_MOST) await this.#below(BURST_AT_MOST + 1);
       if (this.#failed !== null) throw await this.#explain(this.#failed);
       this.#session.burst(() => {
-        for (; at < buffer.length && this.#inFlight < WRITES_IN_FLIGHT_MAX; at += WRITE_BYTES) this.#send(buffer, at, Math.min(WRITE_BYTES, buffer.length - at));
+        for (; at < buffer.length && this.#inFlight < WRITES_IN_FLIGHT_MAX; at += WRITE_BYTES)
+          this.#send(buffer, at, Math.min(WRITE_BYTES, buffer.length - at));
       });
     }
   }

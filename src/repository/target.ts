@@ -117,7 +117,10 @@ export async function readWhole(target: Target, name: string, limit: Bytes): Pro
   const size = await target.stat(name);
   if (size === null) throw fileMissing(target.url, name);
   if (size > limit) {
-    throw new KeelsonError('BACKUP_CORRUPT', `${name} on ${target.url} is too long`, { found: `${size} bytes`, expected: `at most ${limit} bytes` });
+    throw new KeelsonError('BACKUP_CORRUPT', `${name} on ${target.url} is too long`, {
+      found: `${size} bytes`,
+      expected: `at most ${limit} bytes`,
+    });
   }
   const bytes = new Uint8Array(size);
   const got = await target.read(name, 0, bytes);

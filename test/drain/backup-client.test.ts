@@ -12,7 +12,12 @@ import { rejection } from '../repository/target-conformance.js';
 const HEADER = { firstLsn: 1, lastLsn: 1, time: 0, seed: false };
 const slab = Slab.allocate(2048 * BLOCK_BYTES);
 
-function clientFor(t: ExecutionContext, url: string, keys: { identity: string; knownHosts: string } = { identity: '', knownHosts: '' }, passphrase = ''): Backup {
+function clientFor(
+  t: ExecutionContext,
+  url: string,
+  keys: { identity: string; knownHosts: string } = { identity: '', knownHosts: '' },
+  passphrase = '',
+): Backup {
   const { identity, knownHosts } = keys;
   const client = createBackupClient({ slab, url, identity, knownHosts, compression: 'zstd', passphrase });
   t.teardown(() => client.close());
@@ -74,7 +79,9 @@ test.serial('when publish settles, no call of pull is under way', async (t) => {
     await new Promise((resolve) => setImmediate(resolve));
     running--;
     // The first piece has a checksum that is wrong, so the publish fails while the next pull runs.
-    return calls++ > 5 ? null : { extents: 1, first: Float64Array.of(calls), count: Float64Array.of(1), memory: Float64Array.of(0), crcs: Uint32Array.of(calls) };
+    return calls++ > 5
+      ? null
+      : { extents: 1, first: Float64Array.of(calls), count: Float64Array.of(1), memory: Float64Array.of(0), crcs: Uint32Array.of(calls) };
   });
   t.is((await rejection(t, publishing)).code, 'SLAB_CORRUPT');
   t.is(running, 0);

@@ -3,7 +3,19 @@ import { KeelsonError } from '../../src/base/errors.js';
 import type { Random } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { MemoryTarget } from './memory-target.js';
-import { applyChanges, memory, ModelImage, pieces, repositoryOn, seeded, type Variant, VARIANTS, VOLUME_BLOCKS, variantName, writer } from './rig.js';
+import {
+  applyChanges,
+  memory,
+  ModelImage,
+  pieces,
+  repositoryOn,
+  seeded,
+  type Variant,
+  VARIANTS,
+  VOLUME_BLOCKS,
+  variantName,
+  writer,
+} from './rig.js';
 
 /** A small repository that uses everything: two segments, raw, compressed and hole extents, metadata. No frame is superseded. */
 async function small(variant: Variant, random: Random): Promise<{ target: MemoryTarget; model: ModelImage }> {
@@ -38,7 +50,9 @@ async function outcome(target: MemoryTarget, variant: Variant, model: ModelImage
     const blocks = Float64Array.of(...[3, 4, 14, 15, 16, 17, 18, 100, 106, 2000, VOLUME_BLOCKS - 1]);
     await repository.read(blocks, 0, new Uint32Array(blocks.length));
     blocks.forEach((block, i) => {
-      if (!memory.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES).equals(model.data.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES))) {
+      if (
+        !memory.subarray(i * BLOCK_BYTES, (i + 1) * BLOCK_BYTES).equals(model.data.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES))
+      ) {
         throw new Error(`block ${block} was served wrong`);
       }
     });

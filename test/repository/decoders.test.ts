@@ -56,7 +56,8 @@ function judged(decode: () => unknown): void {
 
 function mutated(random: Random, bytes: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(bytes.subarray(0, random.below(4) === 0 ? random.below(bytes.length + 1) : bytes.length));
-  for (let i = random.below(6); i > 0 && copy.length > 0; i--) copy[random.below(copy.length)] = random.below(3) === 0 ? 0xff : random.below(256);
+  for (let i = random.below(6); i > 0 && copy.length > 0; i--)
+    copy[random.below(copy.length)] = random.below(3) === 0 ? 0xff : random.below(256);
   return copy;
 }
 
@@ -82,7 +83,12 @@ test('a HEAD of another key, or of none, is refused', (t) => {
 test('a format of another version is BACKUP_VERSION, not damage', (t) => {
   const file = encodeHead(head, null);
   file[8] = 2;
-  file.set(createHash('sha256').update(file.subarray(0, file.length - 64)).digest(), file.length - 64);
+  file.set(
+    createHash('sha256')
+      .update(file.subarray(0, file.length - 64))
+      .digest(),
+    file.length - 64,
+  );
   t.throws(() => decodeHead('HEAD', file, null), { code: 'BACKUP_VERSION' });
   const bytes = encodeSegmentHeader(header);
   bytes[8] = 2;
@@ -109,8 +115,23 @@ test('no bytes make a decoder of segments do anything but refuse', (t) => {
   builder.hole(100, 50);
   builder.frame(200, 16, 77, new Uint32Array(16), 0);
   const index = builder.encode();
-  const trailer = encodeSegmentTrailer({ indexOffset: 256 + 8192 + 77, indexBytes: index.length, entries: 3, dataBlocks: 18, holeBlocks: 50, dataHash: new Uint8Array(32) });
-  const frame = { entries: 3, dataBlocks: 18, holeBlocks: 50, indexOffset: 256 + 8192 + 77, volumeBlocks: 1000, frameBlocksMax: 16, encrypted: false };
+  const trailer = encodeSegmentTrailer({
+    indexOffset: 256 + 8192 + 77,
+    indexBytes: index.length,
+    entries: 3,
+    dataBlocks: 18,
+    holeBlocks: 50,
+    dataHash: new Uint8Array(32),
+  });
+  const frame = {
+    entries: 3,
+    dataBlocks: 18,
+    holeBlocks: 50,
+    indexOffset: 256 + 8192 + 77,
+    volumeBlocks: 1000,
+    frameBlocksMax: 16,
+    encrypted: false,
+  };
   t.is(decodeSegmentIndex('segment', index, frame).offset[2], 256 + 8192);
   for (let round = 0; round < ROUNDS; round++) {
     judged(() => decodeSegmentHeader('segment', mutated(random, encodeSegmentHeader(header))));
@@ -122,7 +143,15 @@ test('no bytes make a decoder of segments do anything but refuse', (t) => {
 });
 
 test('an index that leads outside the volume or the data is refused', (t) => {
-  const frame = { entries: 1, dataBlocks: 2, holeBlocks: 0, indexOffset: 256 + 8192, volumeBlocks: 10, frameBlocksMax: 16, encrypted: false };
+  const frame = {
+    entries: 1,
+    dataBlocks: 2,
+    holeBlocks: 0,
+    indexOffset: 256 + 8192,
+    volumeBlocks: 10,
+    frameBlocksMax: 16,
+    encrypted: false,
+  };
   const indexOf = (first: number, stored: number): Uint8Array => {
     const builder = new SegmentIndexBuilder();
     builder.frame(first, 2, stored, Uint32Array.of(1, 2), 0);
@@ -156,7 +185,14 @@ test('a payload that does not expand to exactly its blocks is refused', (t) => {
 test('names: only what was written by us is parsed, and metadata names stay inside the directory', (t) => {
   t.deepEqual(parseSegmentName(segmentName(42, 7)), { segment: 42, epoch: 7 });
   t.is(parseHeadName(headName(123456789)), 123456789);
-  for (const name of ['segment-1-1', 'segment-000000000001-000000001', 'segment-000000000001-00000001x', 'HEAD', 'HEAD-1', 'HEAD-000000001']) {
+  for (const name of [
+    'segment-1-1',
+    'segment-000000000001-000000001',
+    'segment-000000000001-00000001x',
+    'HEAD',
+    'HEAD-1',
+    'HEAD-000000001',
+  ]) {
     t.is(parseSegmentName(name), null, name);
     t.is(parseHeadName(name), null, name);
   }

@@ -26,7 +26,8 @@ test('jail: a symbolic link is refused wherever it stands in a path', async (t) 
   symlinkSync(outside, join(root, 'out'));
   symlinkSync(join(outside, 'new'), join(root, 'file'));
   const jail = new PathJail(root);
-  for (const path of ['out', 'out/secret', 'file', '/x/../out/deeper/name']) await t.throwsAsync(jail.resolve(path), { instanceOf: JailRefusal }, path);
+  for (const path of ['out', 'out/secret', 'file', '/x/../out/deeper/name'])
+    await t.throwsAsync(jail.resolve(path), { instanceOf: JailRefusal }, path);
 });
 
 test('a client of the embedded server reads and writes nothing outside its directory', async (t) => {
@@ -42,8 +43,16 @@ test('a client of the embedded server reads and writes nothing outside its direc
   t.teardown(() => session.close());
   const { sftp } = session;
   for (const path of ['/../secret', 'up/secret', '/up/secret', '../../secret']) {
-    await t.throwsAsync(session.call((done) => sftp.open(path, 'r', done)), undefined, path);
-    await t.throwsAsync(session.call<void>((done) => sftp.unlink(path, done)), undefined, path);
+    await t.throwsAsync(
+      session.call((done) => sftp.open(path, 'r', done)),
+      undefined,
+      path,
+    );
+    await t.throwsAsync(
+      session.call<void>((done) => sftp.unlink(path, done)),
+      undefined,
+      path,
+    );
   }
   await t.throwsAsync(session.call((done) => sftp.open('up/new', 'w', done)));
   await t.throwsAsync(session.call<void>((done) => sftp.symlink('/etc', '/link', done)));
@@ -70,7 +79,9 @@ test('a port that is taken is told', async (t) => {
   const folder = scratchFolder(t);
   const server = await startEmbeddedServer({ directory: join(folder, 'a'), keys: join(folder, 'keys') });
   t.teardown(() => server.close());
-  await t.throwsAsync(startEmbeddedServer({ directory: join(folder, 'b'), keys: join(folder, 'keys'), port: server.port }), { code: 'EMBEDDED_SERVER' });
+  await t.throwsAsync(startEmbeddedServer({ directory: join(folder, 'b'), keys: join(folder, 'keys'), port: server.port }), {
+    code: 'EMBEDDED_SERVER',
+  });
 });
 
 test('arbitrary bytes end a session and never the server', async (t) => {

@@ -1,6 +1,18 @@
 import test from 'ava';
 import { MemoryTarget } from './memory-target.js';
-import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, VARIANTS, variantName, writer } from './rig.js';
+import {
+  applyChanges,
+  assertImage,
+  ModelImage,
+  pieces,
+  randomChanges,
+  READER,
+  repositoryOn,
+  seeded,
+  VARIANTS,
+  variantName,
+  writer,
+} from './rig.js';
 import { rejection } from './target-conformance.js';
 
 /** Operations that one publish of the rig takes, at most: each is cut once. */
@@ -8,53 +20,56 @@ const OPERATIONS_MAX = 200;
 
 for (const variant of VARIANTS.slice(0, 3)) {
   for (const fault of ['request lost', 'reply lost', 'host crashed'] as const) {
-    test.serial(`P7: a publish cut at any operation leaves the image before it, or the whole new one (${fault}; ${variantName(variant)})`, async (t) => {
-      const random = seeded(t);
-      const target = new MemoryTarget();
-      let model = new ModelImage();
-      let epoch = 1;
-      const first = repositoryOn(target, variant);
-      await first.open(writer(epoch));
-      let cut = 0;
-      let published = 0;
-      for (let at = 0; at < OPERATIONS_MAX; at++) {
-        const repository = repositoryOn(target, variant);
-        const state = await repository.open(writer(random.below(3) === 0 ? ++epoch : epoch));
-        t.is(state.headLsn, model.lsn);
-        const changes = randomChanges(random, 4);
-        const header = { firstLsn: model.lsn + 1, lastLsn: model.lsn + 3, time: 0, seed: random.below(8) === 0 };
-        const after = model.copy();
-        applyChanges(after, changes, header.lastLsn, header.seed);
-        target.failAt = target.operations + at;
-        target.failAfterEffect = fault === 'reply lost' || (fault === 'host crashed' && random.below(2) === 0);
-        let failed = true;
-        try {
-          await repository.publish(header, pieces(changes));
-          failed = false;
-        } catch {
-          cut++;
+    test.serial(
+      `P7: a publish cut at any operation leaves the image before it, or the whole new one (${fault}; ${variantName(variant)})`,
+      async (t) => {
+        const random = seeded(t);
+        const target = new MemoryTarget();
+        let model = new ModelImage();
+        let epoch = 1;
+        const first = repositoryOn(target, variant);
+        await first.open(writer(epoch));
+        let cut = 0;
+        let published = 0;
+        for (let at = 0; at < OPERATIONS_MAX; at++) {
+          const repository = repositoryOn(target, variant);
+          const state = await repository.open(writer(random.below(3) === 0 ? ++epoch : epoch));
+          t.is(state.headLsn, model.lsn);
+          const changes = randomChanges(random, 4);
+          const header = { firstLsn: model.lsn + 1, lastLsn: model.lsn + 3, time: 0, seed: random.below(8) === 0 };
+          const after = model.copy();
+          applyChanges(after, changes, header.lastLsn, header.seed);
+          target.failAt = target.operations + at;
+          target.failAfterEffect = fault === 'reply lost' || (fault === 'host crashed' && random.below(2) === 0);
+          let failed = true;
+          try {
+            await repository.publish(header, pieces(changes));
+            failed = false;
+          } catch {
+            cut++;
+          }
+          if (fault === 'host crashed') target.crash(random);
+          target.heal();
+          const reader = repositoryOn(target, variant);
+          const { headLsn } = await reader.open(READER);
+          if (!failed) t.is(headLsn, header.lastLsn, 'a publish that resolved is there, whatever happened afterwards');
+          t.true(headLsn === model.lsn || headLsn === after.lsn);
+          if (headLsn === after.lsn) {
+            model = after;
+            published++;
+          }
+          if (at % 5 === 0) await assertImage(t, reader, model, random);
+          if (!failed) break;
         }
-        if (fault === 'host crashed') target.crash(random);
-        target.heal();
-        const reader = repositoryOn(target, variant);
-        const { headLsn } = await reader.open(READER);
-        if (!failed) t.is(headLsn, header.lastLsn, 'a publish that resolved is there, whatever happened afterwards');
-        t.true(headLsn === model.lsn || headLsn === after.lsn);
-        if (headLsn === after.lsn) {
-          model = after;
-          published++;
-        }
-        if (at % 5 === 0) await assertImage(t, reader, model, random);
-        if (!failed) break;
-      }
-      t.true(cut >= 20, `cut ${cut} times`);
-      t.true(published >= 1);
-      const last = repositoryOn(target, variant);
-      await last.open(writer(++epoch));
-      await assertImage(t, last, model, random);
-      const segments = [...target.files.keys()].filter((name) => !name.startsWith('segment-'));
-      t.deepEqual(segments.sort(), [`HEAD-${String(epoch).padStart(8, '0')}`, 'keelson-repository', 'lease'], 'nothing is left over');
-    });
+        t.true(cut >= 20, `cut ${cut} times`);
+        t.true(published >= 1);
+        const last = repositoryOn(target, variant);
+        await last.open(writer(++epoch));
+        await assertImage(t, last, model, random);
+        const segments = [...target.files.keys()].filter((name) => !name.startsWith('segment-'));
+        t.deepEqual(segments.sort(), [`HEAD-${String(epoch).padStart(8, '0')}`, 'keelson-repository', 'lease'], 'nothing is left over');
+      },
+    );
   }
 }
 

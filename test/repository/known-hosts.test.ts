@@ -8,7 +8,8 @@ const ONE = ssh2.utils.generateKeyPairSync('ed25519').public;
 const TWO = ssh2.utils.generateKeyPairSync('ed25519').public;
 const ECDSA = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }).public;
 const blob = (line: string): Buffer => Buffer.from(line.split(' ')[1] ?? '', 'base64');
-const judge = (text: string, host: string, port: number, shown: string) => judgeHostKey(parseKnownHosts(text), host, port, blob(shown), 'known_hosts');
+const judge = (text: string, host: string, port: number, shown: string) =>
+  judgeHostKey(parseKnownHosts(text), host, port, blob(shown), 'known_hosts');
 
 test('a plain name is known on port 22, and [host]:port on another', (t) => {
   t.is(judge(`vault ${ONE}\n`, 'vault', 22, ONE), null);

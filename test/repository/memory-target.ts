@@ -1,5 +1,12 @@
 import type { Random } from '../../src/base/random.js';
-import { fileMissing, type Target, type TargetEntry, type TargetStrength, type TargetWriter, unreachable } from '../../src/repository/target.js';
+import {
+  fileMissing,
+  type Target,
+  type TargetEntry,
+  type TargetStrength,
+  type TargetWriter,
+  unreachable,
+} from '../../src/repository/target.js';
 
 /** A file as the host's disk and cache see it: what is past `synced` is lost by a crash. */
 interface MemoryFile {

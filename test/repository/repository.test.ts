@@ -3,43 +3,64 @@ import test from 'ava';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { FileTarget } from '../../src/repository/file-target.js';
 import { MemoryTarget } from './memory-target.js';
-import { applyChanges, ARRAY, assertImage, memory, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, VARIANTS, VOLUME_BLOCKS, variantName, writer } from './rig.js';
+import {
+  applyChanges,
+  ARRAY,
+  assertImage,
+  memory,
+  ModelImage,
+  pieces,
+  randomChanges,
+  READER,
+  repositoryOn,
+  seeded,
+  VARIANTS,
+  VOLUME_BLOCKS,
+  variantName,
+  writer,
+} from './rig.js';
 import { scratchFolder } from './scratch.js';
 import { rejection } from './target-conformance.js';
 
 for (const variant of VARIANTS) {
-  test.serial(`P7: after every publish of a random history the image is exact, in the process and opened anew (${variantName(variant)})`, async (t) => {
-    const random = seeded(t);
-    const target = new FileTarget(scratchFolder(t));
-    const repository = repositoryOn(target, variant);
-    await repository.open(writer(1));
-    const model = new ModelImage();
-    const points: ModelImage[] = [];
-    for (let round = 0; round < 12; round++) {
-      const changes = randomChanges(random);
-      const seed = round > 0 && random.below(6) === 0;
-      const lastLsn = model.lsn + random.below(50) + 1;
-      const published = await repository.publish({ firstLsn: model.lsn + 1, lastLsn, time: 1000 + round, seed }, pieces(changes));
-      applyChanges(model, changes, lastLsn, seed);
-      points.push(model.copy());
-      t.is(published.lastLsn, lastLsn);
-      t.is(published.segment, round + 1);
-      t.is(published.dataBytes, changes.reduce((sum, change) => sum + (change.bytes?.length ?? 0), 0));
-      // From the second round on the map is loaded, and moves on by what was published.
-      if (round !== 0) await assertImage(t, repository, model, random);
-      if (round % 4 === 3) {
-        const reader = repositoryOn(target, variant);
-        const state = await reader.open(READER);
-        t.like(state, { arrayUuid: ARRAY, headLsn: lastLsn, volumeBytes: VOLUME_BLOCKS * BLOCK_BYTES, epoch: 1, weakness: '' });
-        await assertImage(t, reader, model, random);
+  test.serial(
+    `P7: after every publish of a random history the image is exact, in the process and opened anew (${variantName(variant)})`,
+    async (t) => {
+      const random = seeded(t);
+      const target = new FileTarget(scratchFolder(t));
+      const repository = repositoryOn(target, variant);
+      await repository.open(writer(1));
+      const model = new ModelImage();
+      const points: ModelImage[] = [];
+      for (let round = 0; round < 12; round++) {
+        const changes = randomChanges(random);
+        const seed = round > 0 && random.below(6) === 0;
+        const lastLsn = model.lsn + random.below(50) + 1;
+        const published = await repository.publish({ firstLsn: model.lsn + 1, lastLsn, time: 1000 + round, seed }, pieces(changes));
+        applyChanges(model, changes, lastLsn, seed);
+        points.push(model.copy());
+        t.is(published.lastLsn, lastLsn);
+        t.is(published.segment, round + 1);
+        t.is(
+          published.dataBytes,
+          changes.reduce((sum, change) => sum + (change.bytes?.length ?? 0), 0),
+        );
+        // From the second round on the map is loaded, and moves on by what was published.
+        if (round !== 0) await assertImage(t, repository, model, random);
+        if (round % 4 === 3) {
+          const reader = repositoryOn(target, variant);
+          const state = await reader.open(READER);
+          t.like(state, { arrayUuid: ARRAY, headLsn: lastLsn, volumeBytes: VOLUME_BLOCKS * BLOCK_BYTES, epoch: 1, weakness: '' });
+          await assertImage(t, reader, model, random);
+        }
       }
-    }
-    for (const point of points) {
-      const reader = repositoryOn(target, variant);
-      t.is((await reader.open({ ...READER, at: point.lsn })).headLsn, point.lsn);
-      await assertImage(t, reader, point, random);
-    }
-  });
+      for (const point of points) {
+        const reader = repositoryOn(target, variant);
+        t.is((await reader.open({ ...READER, at: point.lsn })).headLsn, point.lsn);
+        await assertImage(t, reader, point, random);
+      }
+    },
+  );
 }
 
 test.serial('a point in time before the first segment is refused', async (t) => {
@@ -54,7 +75,15 @@ test.serial('a point in time before the first segment is refused', async (t) => 
 
 test.serial('a new repository is empty at LSN 0, and is opened again as it was', async (t) => {
   const target = new MemoryTarget();
-  const expected = { arrayUuid: ARRAY, volumeBytes: VOLUME_BLOCKS * BLOCK_BYTES, epoch: 1, headLsn: 0, segments: 0, storedBytes: 0, weakness: '' };
+  const expected = {
+    arrayUuid: ARRAY,
+    volumeBytes: VOLUME_BLOCKS * BLOCK_BYTES,
+    epoch: 1,
+    headLsn: 0,
+    segments: 0,
+    storedBytes: 0,
+    weakness: '',
+  };
   t.deepEqual(await repositoryOn(target).open(writer(1)), expected);
   t.deepEqual(await repositoryOn(target).open(writer(1, false)), expected);
   const reader = repositoryOn(target);
@@ -112,7 +141,10 @@ test.serial('an error of pull ends the publish with that error, and nothing is p
   };
   await t.throwsAsync(repository.publish({ firstLsn: 1, lastLsn: 1, time: 0, seed: false }, pull), { message: 'no more memory' });
   t.is((await repository.open(writer(1))).headLsn, 0);
-  t.deepEqual([...target.files.keys()].filter((name) => name.startsWith('tmp-') || name.startsWith('segment-')), []);
+  t.deepEqual(
+    [...target.files.keys()].filter((name) => name.startsWith('tmp-') || name.startsWith('segment-')),
+    [],
+  );
 });
 
 test.serial('after a failed publish nothing is published before open has settled what is there', async (t) => {
@@ -144,7 +176,8 @@ test.serial('metadata files are kept, replaced, and told from missing ones', asy
     // One file under another's name is not taken for it.
     target.files.set('metadata-shape', target.files.get('metadata-superblock-0') as never);
     t.is((await rejection(t, reader.getMetadata('shape'))).code, 'BACKUP_CORRUPT');
-    for (const name of ['', '../x', 'A', 'a/b']) await t.throwsAsync(repository.putMetadata(name, new Uint8Array(1)), { code: 'ASSERTION' });
+    for (const name of ['', '../x', 'A', 'a/b'])
+      await t.throwsAsync(repository.putMetadata(name, new Uint8Array(1)), { code: 'ASSERTION' });
   }
 });
 
@@ -157,7 +190,11 @@ test.serial('an encrypted repository holds nothing of the data in the clear, and
   await repository.putMetadata('shape', Buffer.from('plain words'));
   for (const [name, file] of target.files) t.false(file.bytes.includes('plain words'), name);
   for (const passphrase of ['', 'wrong', 'secret ']) {
-    t.is((await rejection(t, repositoryOn(target, { compression: 'none', passphrase }).open(READER))).code, 'BACKUP_PASSPHRASE', passphrase);
+    t.is(
+      (await rejection(t, repositoryOn(target, { compression: 'none', passphrase }).open(READER))).code,
+      'BACKUP_PASSPHRASE',
+      passphrase,
+    );
   }
 });
 

@@ -31,7 +31,11 @@ export function variantName({ compression, passphrase }: Variant): string {
   return `${compression}${passphrase === '' ? '' : ', encrypted'}`;
 }
 
-export function repositoryOn(target: Target, variant: Variant = { compression: 'zstd', passphrase: '' }, over: Uint8Array = memory): Repository {
+export function repositoryOn(
+  target: Target,
+  variant: Variant = { compression: 'zstd', passphrase: '' },
+  over: Uint8Array = memory,
+): Repository {
   return new Repository({ target, memory: over, checksums: loadAddon(), scrypt: { logN: 10, r: 1, p: 1 }, ...variant });
 }
 
@@ -154,7 +158,13 @@ export function pieces(changes: readonly Change[], over: Buffer = memory): () =>
 }
 
 /** lookup, allocated and read all say exactly what the model says. */
-export async function assertImage(t: ExecutionContext, backup: Backup, model: ModelImage, random: Random, over: Buffer = memory): Promise<void> {
+export async function assertImage(
+  t: ExecutionContext,
+  backup: Backup,
+  model: ModelImage,
+  random: Random,
+  over: Buffer = memory,
+): Promise<void> {
   const found = new Uint8Array(VOLUME_BLOCKS);
   await backup.lookup(0, VOLUME_BLOCKS, found);
   t.true(Buffer.from(found).equals(model.present), 'lookup says what the model says');
@@ -165,11 +175,23 @@ export async function assertImage(t: ExecutionContext, backup: Backup, model: Mo
   for (let from = 0; from < VOLUME_BLOCKS; from += MEMORY_BLOCKS - READ_AT) {
     const all = Array.from({ length: Math.min(MEMORY_BLOCKS - READ_AT, VOLUME_BLOCKS - from) }, (_, i) => from + i);
     await assertBlocks(t, backup, model, all, over);
-    await assertBlocks(t, backup, model, all.filter(() => random.below(3) === 0), over);
+    await assertBlocks(
+      t,
+      backup,
+      model,
+      all.filter(() => random.below(3) === 0),
+      over,
+    );
   }
 }
 
-async function assertBlocks(t: ExecutionContext, backup: Backup, model: ModelImage, wanted: readonly number[], over: Buffer): Promise<void> {
+async function assertBlocks(
+  t: ExecutionContext,
+  backup: Backup,
+  model: ModelImage,
+  wanted: readonly number[],
+  over: Buffer,
+): Promise<void> {
   const blocks = Float64Array.from(wanted);
   const crcs = new Uint32Array(blocks.length);
   over.fill(0x55, READ_AT * BLOCK_BYTES);

@@ -108,7 +108,10 @@ export function conformance(test: TestFn, kind: string, make: (t: ExecutionConte
     const writer = await target.create('tmp-b');
     await writer.write(Buffer.alloc(100_000));
     await writer.abandon();
-    t.deepEqual((await target.list()).map(({ name }) => name), ['tmp-b']);
+    t.deepEqual(
+      (await target.list()).map(({ name }) => name),
+      ['tmp-b'],
+    );
   });
 
   test(`${kind}: reads and a write go on at the same time`, async (t) => {

@@ -73,7 +73,8 @@ test.serial('a HEAD whose replacement was cut between the two renames is found b
   t.teardown(() => repository.close());
   await repository.open(writer(1));
   await repository.publish({ firstLsn: 1, lastLsn: 4, time: 0, seed: false }, pieces([]));
-  for (const name of ['HEAD-00000001', 'lease']) renameSync(join(server.directory, 'vault', name), join(server.directory, 'vault', `${name}.replaced`));
+  for (const name of ['HEAD-00000001', 'lease'])
+    renameSync(join(server.directory, 'vault', name), join(server.directory, 'vault', `${name}.replaced`));
   const reader = repositoryOn(targetFor(server.url, server));
   t.teardown(() => reader.close());
   t.is((await reader.open(READER)).headLsn, 4);

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { EXIT, type ExitStatus, KeelsonError } from '../base/errors.js';
-import { addAdd } from './add.js';
 import { addBench } from './bench.js';
 import type { CliContext } from './context.js';
 import { addCreate } from './create.js';
@@ -25,7 +24,6 @@ const VERBS = [
   addFlush,
   addDrain,
   addFail,
-  addAdd,
   addReplace,
   addRebuild,
   addRestore,

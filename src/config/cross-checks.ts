@@ -66,7 +66,6 @@ function checkPlaces({ stripe, journal }: Parsed, directory: string, report: Rep
   const seen = new Map<string, { key: string; written: string }>();
   const lists: [string, readonly string[]][] = [
     ['stripe.members', stripe?.members ?? []],
-    ['stripe.spares', stripe?.spares ?? []],
     ['journal.members', journal?.members ?? []],
   ];
   for (const [list, members] of lists) {

@@ -99,7 +99,7 @@ export const stripe = v.strictObject(
     memberSize: v.optional(size({ min: MEMBER_BYTES_MIN, multiple: MIB })),
     parity: v.optional(integer(1, MEMBERS_MAX - 1), 2),
     chunk: v.optional(size({ min: CHUNK_BYTES_MIN, max: CHUNK_BYTES_MAX, power: true }), '64KiB'),
-    spares: v.optional(paths(MEMBERS_MAX), []),
+    spares: v.optional(v.pipe(paths(MEMBERS_MAX), v.maxLength(0, 'an empty list: spares are not built yet')), []),
   },
   allowedTable('stripe'),
 );

@@ -11,7 +11,6 @@ export const CONTROL = {
   flush: '/flush',
   drain: '/drain',
   fail: '/fail',
-  add: '/add',
   replace: '/replace',
   rebuild: '/rebuild',
   plan: '/rebuild/plan',

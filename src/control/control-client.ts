@@ -30,10 +30,6 @@ export class ControlClient {
     await this.#ask('POST', CONTROL.fail, { member, force });
   }
 
-  async add(device: string): Promise<void> {
-    await this.#ask('POST', CONTROL.add, { device });
-  }
-
   plan(): Promise<RebuildPlan> {
     return this.#ask('GET', CONTROL.plan) as Promise<RebuildPlan>;
   }

@@ -28,7 +28,6 @@ export interface ControlServer {
 const empty = v.strictObject({});
 const drainBody = v.strictObject({ wait: v.boolean() });
 const failBody = v.strictObject({ member: v.string(), force: v.boolean() });
-const addBody = v.strictObject({ device: v.string() });
 const replaceBody = v.strictObject({ member: v.string(), device: v.string() });
 
 /**
@@ -114,10 +113,6 @@ function controlRoutes({ target, onStop }: ControlServerOptions): FastifyInstanc
   app.post(CONTROL.fail, async (request) => {
     const { member, force } = checked(failBody, request);
     await target.fail(member, { force });
-    return {};
-  });
-  app.post(CONTROL.add, async (request) => {
-    await target.add(checked(addBody, request).device);
     return {};
   });
   app.get(CONTROL.plan, () => target.rebuildPlan());

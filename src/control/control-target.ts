@@ -37,8 +37,6 @@ export interface ControlTarget {
   fail(member: MemberName, options: FailOptions): Promise<void>;
   /** Replaces a failed or missing member (or a healthy one, which is failed first) and rebuilds it. Resolves when it is whole. */
   replace(member: MemberName, device: string, onProgress: OnProgress): Promise<RebuildStatus>;
-  /** Takes the device as a spare. */
-  add(device: string): Promise<void>;
   rebuildPlan(): Promise<RebuildPlan>;
   /** Follows the running rebuild, or starts what is pending, until every present member is whole. null: nothing to rebuild. */
   rebuild(onProgress: OnProgress): Promise<RebuildStatus | null>;

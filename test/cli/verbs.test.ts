@@ -7,7 +7,7 @@ import { startControlServer } from '../../src/control/control-server.js';
 import { PLAN, REBUILT, STATUS } from '../control/fake-target.js';
 import { CliRig } from './rig.js';
 
-const VERBS = ['create', 'serve', 'status', 'stop', 'flush', 'drain', 'fail', 'add', 'replace', 'rebuild', 'restore', 'inspect', 'bench'];
+const VERBS = ['create', 'serve', 'status', 'stop', 'flush', 'drain', 'fail', 'replace', 'rebuild', 'restore', 'inspect', 'bench'];
 
 /** A rig whose server is running. */
 async function serving(t: ExecutionContext): Promise<CliRig> {
@@ -42,6 +42,7 @@ test('--help lists every verb and the exit statuses', async (t) => {
 
 for (const args of [
   ['scrub'],
+  ['add', 'x'],
   ['nonsense'],
   [],
   ['status', '--bogus'],
@@ -68,17 +69,7 @@ test('a wrong configuration ends with 2 and names file and line', async (t) => {
   t.regex(rig.stderr, /CONFIG_MISSING/);
 });
 
-for (const args of [
-  ['status'],
-  ['stop'],
-  ['flush'],
-  ['drain'],
-  ['fail', '1'],
-  ['add', 'x'],
-  ['replace', '1', 'x'],
-  ['rebuild'],
-  ['rebuild', '--plan'],
-]) {
+for (const args of [['status'], ['stop'], ['flush'], ['drain'], ['fail', '1'], ['replace', '1', 'x'], ['rebuild'], ['rebuild', '--plan']]) {
   test(`without a server it fails and says how to start one: ${args.join(' ')}`, async (t) => {
     const rig = new CliRig(t);
     t.is(await rig.run(...args, '-c', rig.config), 1);
@@ -158,11 +149,10 @@ test('status --watch shows it again until a signal', async (t) => {
   t.deepEqual(rig.exits, [0]);
 });
 
-test('flush, add, fail and replace reach the server with what was typed', async (t) => {
+test('flush, fail and replace reach the server with what was typed', async (t) => {
   const rig = await serving(t);
   const c = ['-c', rig.config];
   t.is(await rig.run('flush', ...c), 0);
-  t.is(await rig.run('add', '/dev/sdh', ...c), 0);
   t.is(await rig.run('fail', '3', ...c), 3);
   t.regex(rig.stderr, /insist with --force/);
   t.is(await rig.run('fail', '3', '--force', ...c), 0);
@@ -173,14 +163,7 @@ test('flush, add, fail and replace reach the server with what was typed', async 
     'the next start finds members by the file',
   );
   t.is(await rig.run('replace', '1', '/bad', ...c), 1);
-  t.deepEqual(rig.engine.target.calls, [
-    'flush',
-    'add /dev/sdh',
-    'fail 3 false',
-    'fail 3 true',
-    'replace /dev/sdb /dev/sdh',
-    'replace 1 /bad',
-  ]);
+  t.deepEqual(rig.engine.target.calls, ['flush', 'fail 3 false', 'fail 3 true', 'replace /dev/sdb /dev/sdh', 'replace 1 /bad']);
 });
 
 test('long work with --json prints an object a line: progress with rate and time left, then the result', async (t) => {

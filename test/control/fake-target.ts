@@ -94,10 +94,6 @@ export class FakeTarget implements ControlTarget {
     return REBUILT;
   }
 
-  async add(device: string): Promise<void> {
-    this.calls.push(`add ${device}`);
-  }
-
   async rebuildPlan(): Promise<RebuildPlan> {
     return PLAN;
   }

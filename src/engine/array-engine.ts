@@ -92,6 +92,7 @@ export class ArrayEngine {
       slots: shape.ringBytes / shape.segmentBytes,
       segmentBytes: shape.segmentBytes,
       copies: shape.journalCopies,
+      parity: shape.parity,
       arrayTag: parts.arrayTag,
       epoch: state.epoch,
       members: journalMembers,
@@ -145,7 +146,7 @@ export class ArrayEngine {
       },
       plan.lost,
     );
-    this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log);
+    this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log, () => state.lostDataMembers().length <= state.geometry.m);
     this.destageLoop.onBlocked = () => this.writes.pump();
     this.destageLoop.onAdvanced = () => {
       this.#trustWhatIsWritten();
@@ -301,7 +302,8 @@ export class ArrayEngine {
   afterMembershipChange(): void {
     if (!this.#running) return;
     void this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
-    this.destageLoop.kick();
+    if (this.destageLoop.blocked !== null) this.destageLoop.urge();
+    else this.destageLoop.kick();
     this.drainLoop?.kick();
     this.rebuild.kick();
   }

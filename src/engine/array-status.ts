@@ -16,7 +16,7 @@ export function arrayStatus(engine: ArrayEngine) {
   else if (link.state !== null && link.state.weakness !== '') alarm('BACKUP_WEAK', `the backup server is weaker than it should be: ${link.state.weakness}`, 'use a server with fsync and atomic rename (OpenSSH)');
   if (tolerance.devices === 0 && engine.isDegraded()) alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', 'replace the failed members now');
   if (journal.deadReason !== null) alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
-  if (engine.destageLoop.blocked !== null) alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
+  if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq) alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
     name: shape.name,

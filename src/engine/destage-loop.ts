@@ -18,6 +18,8 @@ export class DestageLoop {
   readonly #destager: Destager;
   readonly #clock: Clock;
   readonly #log: EngineLog;
+  /** False while more members are lost than parity covers: rows could not be written whole. */
+  readonly #possible: () => boolean;
   /** Closed segments that start a pass, and the most that one takes: half the buffers, so that writers fill the other half meanwhile. */
   readonly #group: number;
   #running: Promise<void> | null = null;
@@ -33,7 +35,8 @@ export class DestageLoop {
   /** Called after each pass that advanced the cursor. */
   onAdvanced: () => void = () => {};
 
-  constructor(journal: Journal, destager: Destager, clock: Clock, log: EngineLog) {
+  constructor(journal: Journal, destager: Destager, clock: Clock, log: EngineLog, possible: () => boolean) {
+    this.#possible = possible;
     this.#journal = journal;
     this.#destager = destager;
     this.#clock = clock;
@@ -82,7 +85,7 @@ export class DestageLoop {
 
   async #pass(): Promise<boolean> {
     try {
-      const done = await this.#destager.pass(this.#journal.headSeq, this.#group);
+      const done = this.#possible() ? await this.#destager.pass(this.#journal.headSeq, this.#group) : 0;
       if (done > 0) {
         this.blocked = null;
         this.#failing = false;

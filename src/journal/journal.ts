@@ -31,6 +31,8 @@ export interface JournalOptions {
   readonly slots: number;
   readonly segmentBytes: Bytes;
   readonly copies: number;
+  /** Parity shards of a stripe: lost blocks that a touched row may need journaled. */
+  readonly parity: number;
   readonly arrayTag: number;
   readonly epoch: number;
   readonly members: Member[];
@@ -157,7 +159,11 @@ export class Journal {
 
   #open(internal: boolean): boolean {
     const reservedSlots = internal ? 0 : RESERVED_SLOTS;
-    if (this.headSeq - this.tailSeq >= this.slots - reservedSlots) return false;
+    const free = this.slots - (this.headSeq - this.tailSeq);
+    if (free <= reservedSlots) return false;
+    // While a member is lost, destaging a segment may journal up to m lost blocks for each of its own (DESIGN 12): that room is kept from the start.
+    const undestaged = this.headSeq - this.destagedSeq + 1;
+    if (!internal && !this.spilling && free - 1 < this.#options.parity * undestaged) return false;
     const reservedBuffers = internal ? 0 : RESERVED_BUFFERS;
     while (this.buffers.available(this.tailSeq, this.destagedSeq) <= reservedBuffers) {
       if (!this.spilling || !this.buffers.spill(this.destagedSeq, this.headSeq, this.committedLsn)) return false;

@@ -3,13 +3,16 @@ import { KeelsonError } from '../base/errors.js';
 import type { Bytes } from '../base/units.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import type { Backup } from '../repository/backup.js';
-import { Rebuilder } from '../rebuild/rebuilder.js';
+import type { Member } from '../member/member-api.js';
+import { Rebuilder, type RebuildTarget } from '../rebuild/rebuilder.js';
 import { outlineRebuild, type RebuildOutline } from '../rebuild/rebuild-plan.js';
 import type { ArrayEngine } from './array-engine.js';
 
 const RETRY_MS = 2000;
 /** Pause between rounds while clients' requests are in flight: rebuild gets about half of the devices' time then. */
 const BUSY_PAUSE_MS = 2;
+/** Members beyond parity are rebuilt together when they are replaced within this of each other. */
+const GATHER_MS = 2000;
 
 export interface RebuildProgress {
   readonly doneBytes: Bytes;
@@ -30,6 +33,7 @@ export class RebuildRunner {
   #again = false;
   #stopped = false;
   #retry: Timer | null = null;
+  #changed: () => void = () => {};
   #startedAt = 0;
   #targetCount = 1;
   /** Why the last attempt stopped. */
@@ -44,14 +48,30 @@ export class RebuildRunner {
     this.#region = region;
   }
 
-  #targets(): { readonly index: number; readonly rebuiltStripes: number }[] {
+  #targets(): Member[] {
     const { state } = this.#engine;
-    const targets = [];
+    const targets: Member[] = [];
     for (let i = 0; i < state.shape.dataMembers; i++) {
       const member = state.members[i];
-      if (member?.state === 'rebuilding') targets.push({ index: i, rebuiltStripes: member.rebuiltStripes });
+      if (member?.state === 'rebuilding') targets.push(member);
     }
     return targets;
+  }
+
+  /** Beyond parity with members still to be replaced: what is fetched for some of them would have to be fetched again for the rest. */
+  #moreToCome(): boolean {
+    const { state } = this.#engine;
+    const lost = state.lostDataMembers();
+    return lost.length > state.geometry.m && lost.length > this.#targets().length;
+  }
+
+  async #gather(): Promise<void> {
+    for (let changed = true; changed && !this.#stopped && this.#moreToCome(); ) {
+      changed = await new Promise<boolean>((resolve) => {
+        this.#changed = () => resolve(true);
+        this.#engine.parts.clock.after(GATHER_MS, () => resolve(false));
+      });
+    }
   }
 
   /** Some member wants or is getting a rebuild. */
@@ -63,6 +83,7 @@ export class RebuildRunner {
     if (this.#stopped) return;
     if (this.#running !== null) {
       this.#again = true;
+      this.#changed();
       return;
     }
     if (this.#targets().length === 0) return;
@@ -94,13 +115,13 @@ export class RebuildRunner {
     this.#startedAt = parts.clock.now();
     this.lastError = null;
     try {
-      const targets = this.#targets().map((target) => target.index);
-      this.#targetCount = targets.length;
+      await this.#gather();
+      this.#targetCount = this.#targets().length;
       await rebuilder.run();
       if (this.#stopped) return;
-      for (const index of targets) {
-        const member = state.members[index];
-        if (member?.state !== 'rebuilding' || member.rebuiltStripes < state.geometry.stripes) continue;
+      for (const member of this.#targets()) {
+        const { index } = member;
+        if (member.rebuiltStripes < state.geometry.stripes) continue;
         member.state = 'online';
         state.integrityKnown[index] = 1;
         state.clear(`MEMBER_FAILED_${index}`);
@@ -145,11 +166,9 @@ export class RebuildRunner {
       account: (outcome: Parameters<ArrayEngine['account']>[0]) => engine.account(outcome),
       backup: () => this.#backup(),
       targets: () => this.#targets(),
-      progress: (stripes: number) => {
-        for (const { index } of this.#targets()) {
-          const member = state.members[index];
-          if (member) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
-        }
+      progress: (targets: readonly RebuildTarget[], stripes: number) => {
+        // A member that failed or was replaced meanwhile is not one of these any more.
+        for (const member of this.#targets()) if (targets.includes(member)) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
       },
       checkpoint: () => engine.checkpointer.settle(),
       throttle: async () => {
@@ -195,6 +214,7 @@ export class RebuildRunner {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#retry?.cancel();
+    this.#changed();
     await this.#running;
   }
 }

@@ -23,6 +23,13 @@ const STRIPES_PER_TASK = 64;
 /** Bytes of a member between two checkpoints of the progress. */
 const CHECKPOINT_EVERY_BYTES = 256 * 1024 * 1024;
 
+/** A member that is being rebuilt. The object stands for the device: one that takes its place is another object. */
+export interface RebuildTarget {
+  readonly index: number;
+  /** Stripes below this are on it. */
+  readonly rebuiltStripes: number;
+}
+
 export interface RebuildHost extends SourceHost {
   readonly pool: StripePool;
   readonly reader: RingReader;
@@ -34,10 +41,9 @@ export interface RebuildHost extends SourceHost {
   account(outcome: StripeOutcome): Promise<void>;
   /** The backup, when it is configured and its image is whole. null: there is none and never was. Throws when it is only out of reach: then rebuild waits. */
   backup(): Backup | null;
-  /** Members that are being rebuilt, and how far each is. */
-  targets(): readonly { readonly index: number; readonly rebuiltStripes: number }[];
-  /** Every stripe below `stripes` is on the targets now. */
-  progress(stripes: StripeIndex): void;
+  targets(): readonly RebuildTarget[];
+  /** Every stripe below `stripes` is on these now. */
+  progress(targets: readonly RebuildTarget[], stripes: StripeIndex): void;
   checkpoint(): Promise<void>;
   /** Lets foreground work go first. */
   throttle(): Promise<void>;
@@ -64,6 +70,8 @@ export class Rebuilder {
   readonly #host: RebuildHost;
   readonly #region: SlabRegion;
   readonly #sources: StripeSources;
+  /** Whom the stripes under way are written to: those that have all stripes before them. */
+  #active: readonly RebuildTarget[] = [];
   #turn: Promise<void> = Promise.resolve();
 
   /** region: pages for fetched blocks, at least one stripe's data. */
@@ -76,25 +84,33 @@ export class Rebuilder {
 
   /** Runs until every target is whole, or until there are none. Throws when it cannot go on now (backup out of reach, a stripe cannot be had). */
   async run(): Promise<void> {
+    while (!(await this.#sweep()));
+  }
+
+  /** One way through the stripes. False when targets came or went meanwhile: all are then rebuilt together, so that what is fetched is fetched once for all of them. */
+  async #sweep(): Promise<boolean> {
     const { geometry } = this.#host;
     const targets = this.#host.targets();
-    if (targets.length === 0) return;
+    if (targets.length === 0) return true;
     const from = Math.min(...targets.map((target) => target.rebuiltStripes));
-    this.counters.totalStripes = 0;
-    this.counters.doneStripes = 0;
+    this.counters.totalStripes = this.counters.doneStripes;
     for (let stripe = from; stripe < geometry.stripes; stripe++) if (this.#host.isWritten(stripe)) this.counters.totalStripes++;
     const every = Math.max(STRIPES_PER_TASK, Math.floor(CHECKPOINT_EVERY_BYTES / geometry.chunkBytes));
     let sinceCheckpoint = 0;
     let at = from;
     while (at < geometry.stripes) {
+      const now = this.#host.targets();
+      if (now.length !== targets.length || now.some((target, i) => target !== targets[i])) return false;
+      this.#active = targets.filter(({ rebuiltStripes }) => rebuiltStripes <= at);
+      const limit = Math.min(geometry.stripes, ...targets.map(({ rebuiltStripes }) => rebuiltStripes).filter((mark) => mark > at));
       const lanes: Float64Array[] = [];
-      const end = this.#take(at, lanes);
+      const end = this.#take(at, limit, lanes);
       // A lane that fails must not leave others writing behind the cursor.
       const results = await Promise.allSettled(lanes.map((stripes) => this.#stripes(stripes)));
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
       at = end;
-      this.#host.progress(at);
+      this.#host.progress(this.#active, at);
       sinceCheckpoint += lanes.reduce((sum, lane) => sum + lane.length, 0);
       if (sinceCheckpoint >= every) {
         sinceCheckpoint = 0;
@@ -103,16 +119,17 @@ export class Rebuilder {
       await this.#host.throttle();
     }
     await this.#host.checkpoint();
+    return true;
   }
 
-  /** Fills up to one lane a thread with written stripes from `at` on; returns the first stripe not looked at. */
-  #take(at: StripeIndex, lanes: Float64Array[]): StripeIndex {
-    const { geometry, pool } = this.#host;
+  /** Fills up to one lane a thread with written stripes of [at, limit); returns the first stripe not looked at. */
+  #take(at: StripeIndex, limit: StripeIndex, lanes: Float64Array[]): StripeIndex {
+    const { pool } = this.#host;
     const perLane = Math.max(1, Math.min(STRIPES_PER_TASK, pool.stripesPerTask));
     let stripe = at;
-    while (lanes.length < pool.threads + 1 && stripe < geometry.stripes) {
+    while (lanes.length < pool.threads + 1 && stripe < limit) {
       const lane: number[] = [];
-      for (; stripe < geometry.stripes && lane.length < perLane; stripe++) if (this.#host.isWritten(stripe)) lane.push(stripe);
+      for (; stripe < limit && lane.length < perLane; stripe++) if (this.#host.isWritten(stripe)) lane.push(stripe);
       if (lane.length > 0) lanes.push(Float64Array.from(lane));
     }
     return stripe;
@@ -137,7 +154,7 @@ export class Rebuilder {
   }
 
   #targetIndexes(): number[] {
-    return this.#host.targets().map((target) => target.index);
+    return this.#active.map(({ index }) => index);
   }
 
   #parityCovers(stripes: Float64Array): boolean {
@@ -150,7 +167,7 @@ export class Rebuilder {
 
   #count(stripes: number): void {
     const { geometry } = this.#host;
-    const targets = this.#targetIndexes().length;
+    const targets = this.#active.length;
     this.counters.fromParity += stripes * targets * geometry.chunkBytes;
     this.counters.fromSurvivors += stripes * geometry.k * geometry.chunkBytes;
   }

@@ -232,6 +232,10 @@ class Ring : public Napi::ObjectWrap<Ring> {
     if (listener == nullptr) return;
     listener_ = nullptr;
     listener->core.quiesce();
+    // The callback refers to this object: kept, it would keep the ring and the whole slab for ever.
+    keepMemory_.Reset();
+    completions_.Reset();
+    callback_.Reset();
     if (listener->referenced) {
       listener->referenced = false;
       Unref();

@@ -76,17 +76,28 @@ export async function createStripePool(options: StripePoolOptions): Promise<Stri
     rebuild: async (task) => (await withScratch((loan) => ({ kind: 'rebuild', task, scratch: loan }))) as StripeOutcome,
     scrub: async (members, stripes, repair) =>
       (await withScratch((loan) => ({ kind: 'scrub', members, stripes, repair, scratch: loan }))) as ScrubOutcome,
-    close: () => piscina.close(),
+    close: async () => {
+      // Every task is done when every scratch range is back. Piscina's own close() keeps a timer, and with it the slab, for half a minute.
+      await scratch.takeAll();
+      await piscina.destroy();
+    },
   };
 }
 
 /** Lends each scratch range to one task at a time, first come, first served. */
 class ScratchLoans {
   readonly #free: Scratch[];
+  readonly #count: number;
   readonly #waiting: ((loan: Scratch) => void)[] = [];
 
   constructor(all: readonly Scratch[]) {
     this.#free = [...all];
+    this.#count = all.length;
+  }
+
+  /** Resolves when every range is back; there is none to take afterwards. */
+  async takeAll(): Promise<void> {
+    for (let i = 0; i < this.#count; i++) await this.take();
   }
 
   take(): Promise<Scratch> {

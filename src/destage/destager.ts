@@ -50,6 +50,9 @@ export class Destager {
   readonly #reader: RingReader;
   readonly #host: DestageHost;
   readonly #scratch: SlabRegion;
+  #applied: SegmentSeq = 0;
+  #settling: Promise<void> = Promise.resolve();
+  #failure: KeelsonError | null = null;
   /** The scratch pages serve one batch at a time. */
   #lostTurn: Promise<unknown> = Promise.resolve();
 
@@ -62,23 +65,23 @@ export class Destager {
   }
 
   /**
-   * Destages closed segments up to (not including) toSeq, at most maxSegments of them. Resolves to the number of segments done; 0 when it cannot
-   * go on now (a stripe is beyond parity, or no buffer is free). Throws JOURNAL_GONE when the group cannot be made durable first.
+   * Applies closed segments up to (not including) toSeq, at most maxSegments of them, and starts the checkpoint that moves the cursor past them: settled() waits for it.
+   * Resolves to the number of segments applied; 0 when it cannot go on now (a stripe is beyond parity, or no buffer is free). Throws JOURNAL_GONE when the group cannot be made durable first.
    */
   async pass(toSeq: SegmentSeq, maxSegments: number): Promise<number> {
     const journal = this.#journal;
-    const from = journal.destagedSeq;
+    const from = this.appliedSeq;
     const limit = Math.min(toSeq, journal.headSeq, from + maxSegments);
     if (from >= limit) return 0;
     await this.#durable();
     let to = from;
     // The last free buffers are for the journal: blocks of degraded rows go through it before their rows are written.
-    while (to < limit && (this.#isResident(to) || this.#journal.buffers.available(this.#journal.tailSeq, from) > BUFFERS_LEFT_TO_JOURNAL)) {
+    while (to < limit && (this.#isResident(to) || this.#journal.buffers.available(journal.tailSeq, journal.destagedSeq) > BUFFERS_LEFT_TO_JOURNAL)) {
       if (!(await this.#reader.load(to))) break;
       to++;
     }
     if (to === from) return 0;
-    for (let seq = from; seq < to; seq++) this.#pin(seq, 1);
+    for (let seq = from; seq < to; seq++) journal.pin(journal.table.slotOf(seq));
     let whole = true;
     try {
       const writes = new GroupPlan(journal, this.#host.geometry, from, to);
@@ -87,12 +90,37 @@ export class Destager {
       const zeroes = new ZeroPlan(journal, this.#host.geometry, from, to, (stripe) => this.#host.isWritten(stripe));
       if (!(await this.#runAll((limit_) => zeroes.next(limit_)))) whole = false;
     } finally {
-      for (let seq = from; seq < to; seq++) this.#pin(seq, -1);
+      for (let seq = from; seq < to; seq++) journal.unpin(journal.table.slotOf(seq));
     }
     if (!whole) return 0;
-    await this.#host.checkpoint(to);
+    // What superseded blocks of the group meanwhile was left to a later pass: it must not be lost in a power failure once the group is gone from the ring.
+    await this.#durable();
+    await this.settled();
+    this.#applied = to;
+    this.#checkpoint(to);
     this.stats.passes++;
     return to - from;
+  }
+
+  /** Segments before this are applied; those from journal.destagedSeq on still wait for the checkpoint that says so. */
+  get appliedSeq(): SegmentSeq {
+    return Math.max(this.#applied, this.#journal.destagedSeq);
+  }
+
+  /** The checkpoint of one group is written while the next group is applied. */
+  #checkpoint(to: SegmentSeq): void {
+    this.#settling = this.#host.checkpoint(to).catch((error: unknown) => {
+      this.#applied = 0;
+      this.#failure = KeelsonError.from(error);
+    });
+  }
+
+  /** Resolves when everything applied is in a checkpoint; throws what kept it from being so. */
+  async settled(): Promise<void> {
+    await this.#settling;
+    const failure = this.#failure;
+    this.#failure = null;
+    if (failure !== null) throw failure;
   }
 
   /** A torn stripe is mended from the journal: so what is about to be written must be on stable media there first. */
@@ -110,12 +138,6 @@ export class Destager {
   #isResident(seq: SegmentSeq): boolean {
     const { table } = this.#journal;
     return (table.memory[table.slotOf(seq)] as number) >= 0;
-  }
-
-  #pin(seq: SegmentSeq, by: number): void {
-    const { table } = this.#journal;
-    const slot = table.slotOf(seq);
-    table.pins[slot] = (table.pins[slot] as number) + by;
   }
 
   async #runAll(next: (limit: number) => StripeBatch | null): Promise<boolean> {

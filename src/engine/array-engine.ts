@@ -99,6 +99,7 @@ export class ArrayEngine {
       clock,
       hooks: {
         memberFailed: (position, errno, doing) => this.#journalMemberFailed(position, errno, doing),
+        fencing: () => (this.#fencing.size === 0 ? null : Promise.all(this.#fencing.values())),
         space: () => this.writes?.pump(),
         closed: () => this.#segmentClosed(),
       },
@@ -142,16 +143,16 @@ export class ArrayEngine {
         changed: (stripe) => state.markChanged(stripe),
         isUntrusted: (stripe) => state.isUntrusted(stripe),
         recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
-        checkpoint: (destagedSeq) => this.checkpointer.advance({ destagedSeq }),
+        checkpoint: async (destagedSeq) => {
+          await this.checkpointer.advance({ destagedSeq });
+          this.#trustWhatIsWritten();
+          this.drainLoop?.kick();
+        },
       },
       plan.lost,
     );
     this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log, () => state.lostDataMembers().length <= state.geometry.m);
     this.destageLoop.onBlocked = () => this.writes.pump();
-    this.destageLoop.onAdvanced = () => {
-      this.#trustWhatIsWritten();
-      this.drainLoop?.kick();
-    };
     this.replicator = new Replicator(this.journal, shape.journalCopies, plan.replication.offset, (position, errno) => this.#journalMemberFailed(position, errno, 'journal copy'));
     this.rebuild = new RebuildRunner(this, plan.rebuild);
   }

@@ -20,7 +20,10 @@ export class DestageLoop {
   readonly #log: EngineLog;
   /** False while more members are lost than parity covers: rows could not be written whole. */
   readonly #possible: () => boolean;
-  /** Closed segments that start a pass, and the most that one takes: half the buffers, so that writers fill the other half meanwhile. */
+  /**
+   * Closed segments that start a pass, and the most that one takes: a quarter of the buffers. One group is applied, the one before it is checkpointed, and writers
+   * fill the other half meanwhile.
+   */
   readonly #group: number;
   #running: Promise<void> | null = null;
   #urgent = false;
@@ -32,8 +35,6 @@ export class DestageLoop {
   blocked: KeelsonError | null = null;
   /** Called when a pass could not go on: writers may be waiting for room that only spilling gives. */
   onBlocked: () => void = () => {};
-  /** Called after each pass that advanced the cursor. */
-  onAdvanced: () => void = () => {};
 
   constructor(journal: Journal, destager: Destager, clock: Clock, log: EngineLog, possible: () => boolean) {
     this.#possible = possible;
@@ -41,7 +42,7 @@ export class DestageLoop {
     this.#destager = destager;
     this.#clock = clock;
     this.#log = log;
-    this.#group = Math.max(1, Math.floor(journal.buffers.count / 2) - 1);
+    this.#group = Math.max(1, Math.floor(journal.buffers.count / 4));
   }
 
   start(): void {
@@ -62,9 +63,11 @@ export class DestageLoop {
   /** A segment was closed. */
   kick(): void {
     if (this.#running !== null || this.#stopped) return;
-    if (!this.#urgent && this.#journal.headSeq - this.#journal.destagedSeq < this.#group) return;
+    if (!this.#urgent && this.#journal.headSeq - this.#destager.appliedSeq < this.#group) return;
     this.#running = this.#run().finally(() => {
       this.#running = null;
+      // What was asked for while the last checkpoint was awaited; a blocked pass is tried again by its timer.
+      if (this.blocked === null) this.kick();
     });
   }
 
@@ -76,10 +79,20 @@ export class DestageLoop {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      const closed = this.#journal.headSeq - this.#journal.destagedSeq;
+      const closed = this.#journal.headSeq - this.#destager.appliedSeq;
       if (closed === 0 || (closed < this.#group && !this.#urgent)) break;
       if (closed <= this.#group) this.#urgent = false;
       if (!(await this.#pass())) return;
+    }
+    await this.#settle();
+  }
+
+  async #settle(): Promise<void> {
+    try {
+      await this.#destager.settled();
+    } catch (error) {
+      this.blocked = KeelsonError.from(error);
+      this.#log.error({ error: this.blocked.describe() }, 'the checkpoint of destaged writes failed');
     }
   }
 
@@ -90,7 +103,6 @@ export class DestageLoop {
         this.blocked = null;
         this.#failing = false;
         this.#journal.spilling = false;
-        this.onAdvanced();
         return true;
       }
       this.blocked = new KeelsonError('DESTAGE_BLOCKED', 'journaled writes cannot be applied to the stripes now', {
@@ -114,11 +126,12 @@ export class DestageLoop {
   async drainAll(): Promise<boolean> {
     if (this.#journal.deadReason === null) this.#journal.close();
     await this.#running;
-    while (this.#journal.destagedSeq < this.#journal.headSeq) {
+    while (this.#destager.appliedSeq < this.#journal.headSeq) {
       if (this.#running !== null) await this.#running;
       else if (!(await this.#pass())) return false;
     }
-    return true;
+    await this.#settle();
+    return this.#journal.destagedSeq === this.#journal.headSeq;
   }
 
   async stop(): Promise<void> {

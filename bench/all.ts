@@ -1,0 +1,12 @@
+/** `npm run bench`: every benchmark, one after the other. The volume benchmark needs root and Debian packages (it says which). */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+let failed = 0;
+for (const name of ['parity', 'volume']) {
+  process.stdout.write(`== bench:${name}\n`);
+  const file = fileURLToPath(new URL(`./${name}.js`, import.meta.url));
+  const { status } = spawnSync(process.execPath, [file, ...process.argv.slice(2)], { stdio: 'inherit' });
+  if (status !== 0) failed++;
+}
+process.exitCode = failed === 0 ? 0 : 1;

@@ -28,9 +28,12 @@ export class KeelsonProcess {
   readonly child: ChildProcess;
   readonly socket: string;
   readonly logFile: string;
+  /** Earlier processes wrote what comes before. */
+  readonly #logFrom: number;
   #ended = false;
 
-  private constructor(child: ChildProcess, socket: string, logFile: string) {
+  private constructor(child: ChildProcess, socket: string, logFile: string, logFrom: number) {
+    this.#logFrom = logFrom;
     this.child = child;
     this.socket = socket;
     this.logFile = logFile;
@@ -42,10 +45,11 @@ export class KeelsonProcess {
   /** Starts the server without waiting for it. */
   static spawn(scratch: Scratch, config: string, socket: string): KeelsonProcess {
     const logFile = `${config}.log`;
+    const logFrom = existsSync(logFile) ? readFileSync(logFile, 'utf8').length : 0;
     const log = openSync(logFile, 'a');
     const child = spawn(process.execPath, [MAIN, 'serve', '-c', config], { stdio: ['ignore', log, log] });
     closeSync(log);
-    const server = new KeelsonProcess(child, socket, logFile);
+    const server = new KeelsonProcess(child, socket, logFile, logFrom);
     scratch.onClose(() => {
       if (!server.ended) child.kill('SIGKILL');
     });
@@ -64,10 +68,10 @@ export class KeelsonProcess {
     return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : '';
   }
 
-  /** Resolves when the export greets a client. Throws with the end of the log when the process ends first or hangs. */
+  /** Resolves when the export greets a client and the server has said so, which it does when its control socket answers too. Throws with the end of the log when the process ends first or hangs. */
   async ready(timeout_ms = READY_TIMEOUT_MS): Promise<this> {
     const deadline = performance.now() + timeout_ms;
-    while (!(await greets(this.socket))) {
+    while (!(this.#announced() && (await greets(this.socket)))) {
       if (this.#ended)
         throw new Error(
           `keelson serve ended with ${this.child.exitCode ?? this.child.signalCode} before it served\n${this.log().slice(-4000)}`,
@@ -77,6 +81,11 @@ export class KeelsonProcess {
       await new Promise((wake) => setTimeout(wake, READY_POLL_MS));
     }
     return this;
+  }
+
+  /** The line of the first export, in what this process printed. */
+  #announced(): boolean {
+    return this.log().slice(this.#logFrom).includes('serving nbd');
   }
 
   /** kill -9. Resolves when the process is gone. */

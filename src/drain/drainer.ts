@@ -134,7 +134,7 @@ class Pieces {
     const slot = table.slotOf(seq);
     const resident = table.memory[slot] as number;
     if (resident >= 0) {
-      table.pins[slot] = (table.pins[slot] as number) + 1;
+      this.#journal.pin(slot);
       this.#pinned[turn] = slot;
       return this.#plan.piece(seq, resident);
     }
@@ -174,9 +174,8 @@ class Pieces {
   #unpin(turn: number): void {
     const slot = this.#pinned[turn] as number;
     if (slot < 0) return;
-    const { table } = this.#journal;
-    table.pins[slot] = (table.pins[slot] as number) - 1;
     this.#pinned[turn] = -1;
+    this.#journal.unpin(slot);
   }
 
   release(): void {

@@ -212,6 +212,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
       destagedSeq: checkpoint.destagedSeq,
       drainedSeq: checkpoint.drainedSeq,
       knownLsn: Math.max(checkpoint.destagedLsn, checkpoint.drainedLsn),
+      tailLsn: Math.min(checkpoint.destagedLsn, checkpoint.drainedLsn),
       arrayTag,
     },
   );

@@ -7,7 +7,7 @@ import type { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
 import { batchHasRoom, batchPayloadRoom, ENTRY_BLOCKS_MAX, ENTRY_WRITE, ENTRY_ZERO, putEntry, sealBatch } from './batch-format.js';
 import { SegmentBuffers } from './buffers.js';
-import { LsnWaiters } from './lsn-waiters.js';
+import { GroupCommit, type JournalHooks } from './group-commit.js';
 import { RingIndex } from './ring-index.js';
 import { SegmentTable } from './segment-table.js';
 
@@ -15,14 +15,10 @@ import { SegmentTable } from './segment-table.js';
 const RESERVED_SLOTS = 2;
 const RESERVED_BUFFERS = 1;
 
-export interface JournalHooks {
-  /** A journal copy failed. Resolves when its failure is recorded on the other members, after which writes may be acknowledged without it. */
-  memberFailed(position: number, errno: number, doing: string): Promise<void>;
-  /** Room may have appeared for writers that were refused. */
-  space(): void;
-  /** A segment was closed: the movers may take it. */
-  closed(): void;
-}
+export type { JournalHooks } from './group-commit.js';
+
+/** Positions fit one u32 of copies a segment. */
+export const JOURNAL_POSITIONS_MAX = 32;
 
 export interface JournalOptions {
   readonly slab: Slab;
@@ -40,17 +36,9 @@ export interface JournalOptions {
   readonly hooks: JournalHooks;
 }
 
-/** A range of sealed batches that waits for its write: contiguous blocks of one segment. */
-interface Pending {
-  slot: number;
-  from: number;
-  to: number;
-  lastLsn: Lsn;
-}
-
 /**
- * The second redundancy scheme: a ring of segments, each on `copies` journal members. Writes are appended to the open segment's slab buffer; while
- * one batch is being written the next one gathers (group commit without timers).
+ * The second redundancy scheme: a ring of segments, each on `copies` journal members. Writes are appended to the open segment's slab buffer, in batches
+ * that group-commit.ts writes; here is where they are placed, and how the ring's cursors move.
  */
 export class Journal {
   readonly table: SegmentTable;
@@ -65,13 +53,11 @@ export class Journal {
   destagedSeq: SegmentSeq = 1;
   drainedSeq: SegmentSeq = 1;
   nextLsn: Lsn = 1;
-  committedLsn: Lsn = 0;
-  flushedLsn: Lsn = 0;
   chain = 0;
   /** Destaging is blocked: undestaged segments may leave the slab, as long as a journal member holds them. */
   spilling = false;
 
-  readonly #slab: Slab;
+  readonly slab: Slab;
   readonly #data: DataView;
   readonly #options: JournalOptions;
   #openSlot = -1;
@@ -79,20 +65,14 @@ export class Journal {
   #gatherEntries = 0;
   #gatherPayload = 0;
   #gatherFirstLsn = 0;
-  readonly #pending: Pending[] = [];
-  #writing: Pending | null = null;
-  #writesLeft = 0;
-  #writeFailures: Promise<void>[] = [];
-  #kicked = false;
-  readonly #committed = new LsnWaiters();
-  readonly #flushed = new LsnWaiters();
-  #syncing = false;
-  readonly #unsynced: Uint8Array;
+  readonly #commit: GroupCommit;
+  /** Where the tail goes once nobody holds on to the segments before it. */
+  #removeTo: SegmentSeq = 1;
   #dead: KeelsonError | null = null;
 
   constructor(options: JournalOptions) {
     this.#options = options;
-    this.#slab = options.slab;
+    this.slab = options.slab;
     this.#data = new DataView(options.slab.view.buffer, options.slab.view.byteOffset, options.slab.view.byteLength);
     this.segmentBlocks = options.segmentBytes / BLOCK_BYTES;
     this.table = new SegmentTable(options.slots, this.segmentBlocks);
@@ -100,7 +80,44 @@ export class Journal {
     this.buffers = new SegmentBuffers(this.table, options.buffersAt, options.buffers);
     this.members = options.members;
     this.epoch = options.epoch;
-    this.#unsynced = new Uint8Array(options.members.length);
+    assert(options.members.length <= JOURNAL_POSITIONS_MAX, 'at most 32 journal positions');
+    this.#commit = new GroupCommit({
+      table: this.table,
+      members: this.members,
+      hooks: options.hooks,
+      isOnline: (position) => this.isOnline(position),
+      deviceOffset: (position, slot, at) => this.deviceOffset(position, slot, at),
+      pin: (slot) => this.pin(slot),
+      unpin: (slot) => this.unpin(slot),
+      seal: () => this.#sealGather(),
+      nextLsn: () => this.nextLsn,
+      segmentsWithoutCopy: () => this.segmentsWithoutCopy(),
+    });
+  }
+
+  get arrayTag(): number {
+    return this.#options.arrayTag;
+  }
+
+  get hooks(): JournalHooks {
+    return this.#options.hooks;
+  }
+
+  /** Every write up to here is on every healthy journal copy, or was answered with an error. */
+  get committedLsn(): Lsn {
+    return this.#commit.committedLsn;
+  }
+
+  /** Every write up to here is on stable media. */
+  get flushedLsn(): Lsn {
+    return this.#commit.flushedLsn;
+  }
+
+  /** Recovery has found, and flushed, everything up to lsn. */
+  recovered(lsn: Lsn): void {
+    this.nextLsn = lsn + 1;
+    this.#commit.committedLsn = lsn;
+    this.#commit.flushedLsn = lsn;
   }
 
   get slots(): number {
@@ -218,8 +235,8 @@ export class Journal {
     const at = this.table.used[slot] as number;
     const place = slot * this.segmentBlocks + at;
     const memory = (this.table.memory[slot] as number) + at * BLOCK_BYTES;
-    this.#slab.view.set(source.subarray(sourceOffset, sourceOffset + count * BLOCK_BYTES), memory);
-    loadAddon().crcRun(this.#slab.view, memory, block, count, this.table.crc, place);
+    this.slab.view.set(source.subarray(sourceOffset, sourceOffset + count * BLOCK_BYTES), memory);
+    loadAddon().crcRun(this.slab.view, memory, block, count, this.table.crc, place);
     putEntry(this.#data, this.#headerAt(), this.#gatherEntries, ENTRY_WRITE, 0, block, count);
     for (let i = 0; i < count; i++) this.index.put(block + i, place + i);
     this.table.used[slot] = at + count;
@@ -246,17 +263,8 @@ export class Journal {
     this.#gatherEntries++;
     const lsn = this.nextLsn++;
     this.table.lastLsn[this.#openSlot] = lsn;
-    this.#kick();
+    this.#commit.kick();
     return lsn;
-  }
-
-  #kick(): void {
-    if (this.#kicked || this.#writing !== null) return;
-    this.#kicked = true;
-    queueMicrotask(() => {
-      this.#kicked = false;
-      this.#writeNext();
-    });
   }
 
   /** Ends the gathering batch: its header is written in the slab and it waits for its write. */
@@ -275,14 +283,8 @@ export class Journal {
       payloadBlocks: this.#gatherPayload,
     };
     const crcFirst = slot * this.segmentBlocks + this.#gatherAt + 1;
-    this.chain = sealBatch(this.#data, this.#slab.view, this.#headerAt(), header, this.table.crc, crcFirst);
-    const to = this.#gatherAt + 1 + this.#gatherPayload;
-    const lastLsn = this.#gatherFirstLsn + this.#gatherEntries - 1;
-    const last = this.#pending[this.#pending.length - 1];
-    if (last !== undefined && last.slot === slot && last.to === this.#gatherAt) {
-      last.to = to;
-      last.lastLsn = lastLsn;
-    } else this.#pending.push({ slot, from: this.#gatherAt, to, lastLsn });
+    this.chain = sealBatch(this.#data, this.slab.view, this.#headerAt(), header, this.table.crc, crcFirst);
+    this.#commit.enqueue(slot, this.#gatherAt, this.#gatherAt + 1 + this.#gatherPayload, this.#gatherFirstLsn + this.#gatherEntries - 1);
     this.#gatherAt = -1;
   }
 
@@ -293,107 +295,23 @@ export class Journal {
     if (this.table.used[this.#openSlot] === 0) return;
     this.#openSlot = -1;
     this.headSeq++;
-    this.#kick();
+    this.#commit.kick();
     this.#options.hooks.closed();
-  }
-
-  #writeNext(): void {
-    if (this.#writing !== null) return;
-    if (this.#pending.length === 0) this.#sealGather();
-    const range = this.#pending.shift();
-    if (range === undefined) return;
-    this.#writing = range;
-    const memory = (this.table.memory[range.slot] as number) + range.from * BLOCK_BYTES;
-    const length = (range.to - range.from) * BLOCK_BYTES;
-    this.#writesLeft = 1;
-    this.table.pins[range.slot] = (this.table.pins[range.slot] as number) + 1;
-    for (let position = 0; position < this.members.length; position++) {
-      if (((this.table.copies[range.slot] as number) & (1 << position)) === 0 || !this.isOnline(position)) continue;
-      this.#writesLeft++;
-      this.#unsynced[position] = 1;
-      (this.members[position] as Member).device.write(memory, this.deviceOffset(position, range.slot, range.from), length, this.#onWritten, position);
-    }
-    this.#onWritten(length, -1);
-  }
-
-  readonly #onWritten = (result: number, position: number): void => {
-    if (result < 0) this.#writeFailures.push(this.#options.hooks.memberFailed(position, -result, 'journal write'));
-    if (--this.#writesLeft > 0) return;
-    if (this.#writeFailures.length === 0) return this.#commit();
-    const failures = this.#writeFailures;
-    this.#writeFailures = [];
-    Promise.all(failures).then(
-      () => this.#commit(),
-      () => this.#commit(),
-    );
-  };
-
-  #commit(): void {
-    const range = this.#writing as Pending;
-    this.#writing = null;
-    this.table.pins[range.slot] = (this.table.pins[range.slot] as number) - 1;
-    assert(range.lastLsn > this.committedLsn, 'batches commit in LSN order');
-    const error =
-      (this.table.copies[range.slot] as number) === 0
-        ? new KeelsonError('JOURNAL_GONE', 'the write reached no journal member', { action: 'replace a journal member' })
-        : null;
-    this.committedLsn = range.lastLsn;
-    this.#committed.settle(range.lastLsn, error);
-    if (error !== null) this.#flushed.settle(range.lastLsn, error);
-    if (this.#flushed.length > 0) this.#startSync();
-    if (this.#pending.length > 0 || this.#gatherAt >= 0) this.#writeNext();
   }
 
   /** Calls back when every write up to lsn is on every healthy journal copy (P1). */
   whenCommitted(lsn: Lsn, done: (error: KeelsonError | null) => void): void {
-    if (lsn <= this.committedLsn) done(null);
-    else this.#committed.push(lsn, done);
+    this.#commit.whenCommitted(lsn, done);
   }
 
   /** Calls back when every write up to lsn is on stable media (P2). */
   whenFlushed(lsn: Lsn, done: (error: KeelsonError | null) => void): void {
-    if (lsn <= this.flushedLsn) return done(null);
-    this.#flushed.push(lsn, done);
-    if (lsn <= this.committedLsn) this.#startSync();
+    this.#commit.whenFlushed(lsn, done);
   }
 
   /** Everything acknowledged so far becomes durable. */
   flush(done: (error: KeelsonError | null) => void): void {
-    // Waiters are kept in LSN order, so a flush of less than what a FUA write waits for joins that write.
-    this.whenFlushed(this.#flushed.length > 0 ? this.nextLsn - 1 : this.committedLsn, done);
-  }
-
-  #startSync(): void {
-    if (this.#syncing) return;
-    this.#syncing = true;
-    const cover = this.committedLsn;
-    let left = 1;
-    const failures: Promise<void>[] = [];
-    const finish = (result: number, position: number): void => {
-      if (result < 0) failures.push(this.#options.hooks.memberFailed(position, -result, 'journal fdatasync'));
-      if (--left > 0) return;
-      Promise.all(failures).then(
-        () => this.#synced(cover),
-        () => this.#synced(cover),
-      );
-    };
-    for (let position = 0; position < this.members.length; position++) {
-      if (this.#unsynced[position] === 0 || !this.isOnline(position)) continue;
-      this.#unsynced[position] = 0;
-      left++;
-      (this.members[position] as Member).device.sync(finish, position);
-    }
-    finish(0, -1);
-  }
-
-  #synced(cover: Lsn): void {
-    this.#syncing = false;
-    this.flushedLsn = Math.max(this.flushedLsn, cover);
-    // A sync that leaves some segment without any copy made nothing durable of it.
-    const lost = this.segmentsWithoutCopy() > 0;
-    const error = lost ? new KeelsonError('JOURNAL_GONE', 'journal copies failed before the flush was done', { action: 'replace a journal member' }) : null;
-    this.#flushed.settle(cover, error);
-    if (this.#flushed.length > 0 && this.committedLsn > this.flushedLsn) this.#startSync();
+    this.#commit.flush(done);
   }
 
   /** Undestaged segments that no healthy journal member holds any more. */
@@ -410,15 +328,22 @@ export class Journal {
   excludeMember(position: number): void {
     for (let slot = 0; slot < this.slots; slot++) this.table.copies[slot] = ((this.table.copies[slot] as number) & ~(1 << position)) >>> 0;
     this.close();
+    this.#placeEmptySegment();
     if (this.chooseCopies(this.headSeq) === 0) {
       this.#dead = new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', { action: 'replace a journal member' });
       this.#options.hooks.space();
     }
   }
 
+  /** An open segment without a batch cannot be closed: it is given the members of this moment instead. */
+  #placeEmptySegment(): void {
+    if (this.#openSlot >= 0 && this.table.used[this.#openSlot] === 0) this.table.copies[this.#openSlot] = this.chooseCopies(this.headSeq);
+  }
+
   /** A journal member is there again (replaced): writes may go on. */
   revive(): void {
     if (this.#dead !== null && this.chooseCopies(this.headSeq) !== 0) this.#dead = null;
+    this.#placeEmptySegment();
     this.#options.hooks.space();
   }
 
@@ -434,10 +359,25 @@ export class Journal {
     this.drainedSeq = seq;
   }
 
-  /** Frees the slots of segments before seq (P3: the checkpoint that says so is durable). */
+  /** The slot's memory and place in the ring stay while someone reads or writes them. */
+  pin(slot: number): void {
+    this.table.pins[slot] = (this.table.pins[slot] as number) + 1;
+  }
+
+  unpin(slot: number): void {
+    const left = (this.table.pins[slot] as number) - 1;
+    assert(left >= 0, 'a slot is unpinned as often as it was pinned');
+    this.table.pins[slot] = left;
+    // Removal that stopped at this slot goes on, or nobody would ever come back for it. And its buffer may be what writers wait for.
+    if (left === 0 && this.#removeTo > this.tailSeq) queueMicrotask(() => this.removeBefore(this.#removeTo));
+    else if (left === 0 && (this.table.seq[slot] as number) < this.destagedSeq) queueMicrotask(() => this.#options.hooks.space());
+  }
+
+  /** Frees the slots of segments before seq (P3: the checkpoint that says so is durable); pinned ones follow when they are unpinned. */
   removeBefore(seq: SegmentSeq): void {
     assert(seq <= this.destagedSeq && seq <= this.drainedSeq, 'the tail is the smaller of the two cursors');
-    for (; this.tailSeq < seq; this.tailSeq++) {
+    this.#removeTo = Math.max(this.#removeTo, seq);
+    for (; this.tailSeq < this.#removeTo; this.tailSeq++) {
       const slot = this.table.slotOf(this.tailSeq);
       if (this.table.seq[slot] !== this.tailSeq) continue;
       if ((this.table.pins[slot] as number) > 0) break;
@@ -457,6 +397,6 @@ export class Journal {
 
   /** Nothing gathers, waits or is being written. */
   get idle(): boolean {
-    return this.#gatherAt < 0 && this.#pending.length === 0 && this.#writing === null && !this.#syncing;
+    return this.#gatherAt < 0 && this.#commit.idle;
   }
 }

@@ -14,6 +14,11 @@ export class LsnWaiters {
     return this.#lsn.length - this.#head;
   }
 
+  /** The lowest LSN waited for; Infinity when nobody waits. */
+  get first(): Lsn {
+    return this.#lsn[this.#head] ?? Number.POSITIVE_INFINITY;
+  }
+
   push(lsn: Lsn, done: Done): void {
     const last = this.#lsn[this.#lsn.length - 1];
     assert(this.length === 0 || (last as number) <= lsn, 'waiters arrive in LSN order');

@@ -1,18 +1,21 @@
-import { KeelsonError, EXIT } from '../base/errors.js';
+import { assert } from '../base/assert.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Lsn, type SegmentSeq, type SlabOffset } from '../base/units.js';
+import { readOutcome, syncOutcome, writeOutcome } from '../device/outcome-io.js';
 import type { Member } from '../member/member-api.js';
-import { readOutcome, syncOutcome } from '../device/outcome-io.js';
 import type { Slab } from '../memory/slab.js';
-import { loadAddon } from '../native/load.js';
 import { type DecodedBatch, decodeBatch, ENTRY_WRITE, entryBlock, entryCount, entryType, payloadCrc } from './batch-format.js';
 import type { Journal } from './journal.js';
+import { continues, type FoundBatch, SlotCopies } from './slot-copies.js';
 
 export interface RecoveryStart {
   readonly tailSeq: SegmentSeq;
   readonly destagedSeq: SegmentSeq;
   readonly drainedSeq: SegmentSeq;
-  /** Highest LSN known to be destaged or drained. */
+  /** Highest LSN known to be destaged or drained: the ring must reach it. */
   readonly knownLsn: Lsn;
+  /** Highest LSN before the tail: the smaller of the destaged and the drained one. Left out: the first batch found is believed. */
+  readonly tailLsn?: Lsn;
   readonly arrayTag: number;
 }
 
@@ -20,208 +23,210 @@ export interface RecoveryReport {
   readonly segments: number;
   readonly batches: number;
   readonly lastLsn: Lsn;
-  /** Blocks whose payload is damaged on every copy although it was flushed: they read as an error until written again. */
+  /** Blocks whose newest payload is damaged on every copy although it was flushed: they read as an error until written again. */
   readonly lostBlocks: readonly number[];
   /** Sequence numbers of segments that not every intended copy holds whole. */
   readonly incomplete: readonly SegmentSeq[];
 }
 
 /**
- * Rebuilds the segment table and the ring index from what the journal members hold, from the checkpoint's tail on. A batch counts when at
- * least one copy of every block of it is good; the ring ends at the first batch of which that is not so, unless a later header proves that it had been
- * flushed: then it is damage, not a crash, and nothing is dropped silently.
+ * Rebuilds the segment table and the ring index from what the journal members hold, from the checkpoint's tail on. A batch counts when every block of it is good
+ * on at least one copy; the ring ends at the first batch of which that is not so, unless a later header proves that it had been flushed: then it is damage, not a crash,
+ * and nothing is dropped silently. What lies beyond the end is made unrecognisable, so that no later recovery takes it for its own.
  */
 export async function recoverJournal(journal: Journal, slab: Slab, scratch: { offset: SlabOffset; bytes: number }, start: RecoveryStart): Promise<RecoveryReport> {
-  const walker = new RingWalker(journal, slab, scratch, start);
-  return walker.run();
+  return new RingWalker(journal, slab, scratch, start).run();
 }
 
 class RingWalker {
   readonly #journal: Journal;
   readonly #slab: Slab;
   readonly #view: DataView;
-  readonly #scratch: { offset: SlabOffset; bytes: number };
   readonly #start: RecoveryStart;
-  readonly #segmentBytes: number;
-  readonly #crc = new Uint32Array(2048);
-  readonly #lost: number[] = [];
+  /** One block for each position, for the first blocks of a slot. */
+  readonly #headsAt: SlabOffset;
+  /** Copies of the slot being read, and room for one more slot of one member. */
+  readonly #copiesAt: SlabOffset;
+  readonly #room: number;
+  /** First headers of the segments after the one being read, by position. */
+  readonly #heads = new Map<SegmentSeq, (DecodedBatch | null)[]>();
+  readonly #lostPlaces: number[] = [];
   readonly #incomplete: SegmentSeq[] = [];
+  readonly #failed = new Map<number, number>();
   #batches = 0;
   #lastLsn: Lsn;
   #chain = -1;
+  #epoch = 0;
+  /** The LSN before the tail is not known, so the first batch's is believed. */
+  #anyLsn: boolean;
 
   constructor(journal: Journal, slab: Slab, scratch: { offset: SlabOffset; bytes: number }, start: RecoveryStart) {
     this.#journal = journal;
     this.#slab = slab;
     this.#view = new DataView(slab.view.buffer, slab.view.byteOffset, slab.view.byteLength);
-    this.#scratch = scratch;
     this.#start = start;
-    this.#segmentBytes = journal.segmentBlocks * BLOCK_BYTES;
-    this.#lastLsn = start.knownLsn;
+    this.#headsAt = scratch.offset;
+    this.#copiesAt = scratch.offset + journal.members.length * BLOCK_BYTES;
+    this.#room = Math.floor((scratch.bytes - journal.members.length * BLOCK_BYTES) / this.#segmentBytes);
+    assert(this.#room >= 1, 'recovery has memory for one copy of a segment');
+    this.#lastLsn = start.tailLsn ?? start.knownLsn;
+    this.#anyLsn = start.tailLsn === undefined;
+  }
+
+  get #segmentBytes(): number {
+    return this.#journal.segmentBlocks * BLOCK_BYTES;
   }
 
   async run(): Promise<RecoveryReport> {
     const journal = this.#journal;
-    journal.tailSeq = this.#start.tailSeq;
-    journal.destagedSeq = this.#start.destagedSeq;
-    journal.drainedSeq = this.#start.drainedSeq;
-    let seq = this.#start.tailSeq;
-    for (; seq < this.#start.tailSeq + journal.slots; seq++) if (!(await this.#segment(seq))) break;
-    if (seq < this.#start.destagedSeq || seq < this.#start.drainedSeq) {
-      const needed = Math.max(this.#start.destagedSeq, this.#start.drainedSeq) - 1;
-      throw damaged(`ring segment ${seq} cannot be read on any journal member`, `segments ${this.#start.tailSeq} to ${needed} of the ring`);
+    const { tailSeq, destagedSeq, drainedSeq, knownLsn } = this.#start;
+    journal.tailSeq = tailSeq;
+    journal.destagedSeq = destagedSeq;
+    journal.drainedSeq = drainedSeq;
+    let seq = tailSeq;
+    for (; seq < tailSeq + journal.slots; seq++) {
+      if (!(await this.#segment(seq))) break;
+      this.#heads.delete(seq);
+    }
+    if (seq < destagedSeq || seq < drainedSeq || this.#lastLsn < knownLsn) {
+      const needed = Math.max(destagedSeq, drainedSeq) - 1;
+      throw damaged(`ring segment ${seq} cannot be read on any journal member`, `segments ${tailSeq} to ${needed} of the ring, up to LSN ${knownLsn}`);
     }
     journal.headSeq = seq;
-    journal.nextLsn = this.#lastLsn + 1;
     journal.chain = this.#chain < 0 ? 0 : this.#chain;
-    // What was found may still sit in a device's cache: from here on it counts as flushed, so make it so.
-    const online = journal.members.map((_, position) => position).filter((position) => journal.isOnline(position));
-    const results = await Promise.all(online.map((position) => syncOutcome((journal.members[position] as Member).device)));
-    if (online.length > 0 && results.every((result) => result < 0)) throw damaged('no journal member could be flushed', 'at least one journal member that takes an fdatasync');
-    journal.committedLsn = this.#lastLsn;
-    journal.flushedLsn = this.#lastLsn;
-    return { segments: seq - this.#start.tailSeq, batches: this.#batches, lastLsn: this.#lastLsn, lostBlocks: this.#lost, incomplete: this.#incomplete };
+    await this.#forgetBeyond(seq);
+    await this.#sync();
+    journal.recovered(this.#lastLsn);
+    await Promise.all([...this.#failed].map(([position, errno]) => journal.hooks.memberFailed(position, errno, 'journal recovery')));
+    const lost = this.#lostPlaces.filter((place) => journal.index.lookup(journal.index.blockAt[place] as number) === place);
+    return {
+      segments: seq - tailSeq,
+      batches: this.#batches,
+      lastLsn: this.#lastLsn,
+      lostBlocks: lost.map((place) => journal.index.blockAt[place] as number),
+      incomplete: this.#incomplete,
+    };
+  }
+
+  #online(): number[] {
+    return this.#journal.members.map((_, position) => position).filter((position) => this.#journal.isOnline(position));
+  }
+
+  /** What was found may still sit in a device's cache: from here on it counts as flushed, so make it so. */
+  async #sync(): Promise<void> {
+    const online = this.#online();
+    const results = await Promise.all(online.map((position) => syncOutcome((this.#journal.members[position] as Member).device)));
+    online.forEach((position, i) => {
+      if ((results[i] as number) < 0) this.#failed.set(position, -(results[i] as number));
+    });
+    if (online.length > 0 && online.every((position) => this.#failed.has(position))) {
+      throw damaged('no journal member could be flushed', 'at least one journal member that takes an fdatasync');
+    }
   }
 
   /** Reads and applies segment seq. False when it holds no batch: the ring ends before it. */
   async #segment(seq: SegmentSeq): Promise<boolean> {
     const journal = this.#journal;
-    const slot = journal.table.slotOf(seq);
-    const holders = await this.#holders(seq, slot);
-    if (holders.length === 0) {
-      if (await this.#flushedBeyond(seq, 0, [])) throw damaged(`ring segment ${seq} is missing on every journal member`, 'its header on at least one of them');
-      return false;
-    }
-    const copies = await this.#readCopies(slot, holders);
+    const heads = await this.#headsOf(seq);
+    const copies = new SlotCopies(journal, this.#slab, seq, { offset: this.#copiesAt, room: this.#copyRoom() });
+    await copies.load(this.#online().filter((position) => heads[position] !== null));
     let at = 0;
-    let good = (1 << 30) * 2 - 1;
     while (at + 1 < journal.segmentBlocks) {
-      const verdict = await this.#batch(seq, slot, at, copies);
-      if (verdict === null) break;
-      good &= verdict.goodCopies;
-      at += 1 + verdict.header.payloadBlocks;
+      const found = await this.#batch(seq, at, copies);
+      if (found === null) break;
+      this.#apply(seq, found);
+      copies.take(found);
+      at += 1 + found.header.payloadBlocks;
     }
     if (at === 0) return false;
-    journal.table.seq[slot] = seq;
-    journal.table.used[slot] = at;
-    journal.table.lastLsn[slot] = this.#lastLsn;
-    let mask = 0;
-    for (let i = 0; i < copies.length; i++) if ((good & (1 << i)) !== 0) mask |= 1 << (copies[i] as Copy).position;
-    journal.table.copies[slot] = mask >>> 0;
-    if (bitCount(mask) < bitCount(journal.chooseCopies(seq))) this.#incomplete.push(seq);
-    if (mask === 0) throw damaged(`ring segment ${seq} is whole on no single journal member`, 'one whole copy; two half copies cannot be joined by this version');
-    if (seq >= this.#start.destagedSeq && journal.buffers.assign(slot, journal.tailSeq, journal.destagedSeq)) {
-      const from = (copies[trailingBit(good)] as Copy).memory;
-      const to = journal.table.memory[slot] as number;
-      this.#slab.view.copyWithin(to, from, from + at * BLOCK_BYTES);
-    }
+    await this.#settle(seq, at, copies);
     return true;
   }
 
-  async #holders(seq: SegmentSeq, slot: number): Promise<number[]> {
+  /** One room is kept for looking at later segments, when there is more than one. */
+  #copyRoom(): number {
+    return this.#room > 1 ? this.#room - 1 : 1;
+  }
+
+  /** The next batch at block `at`, or null: the segment ends here. Throws when that cannot be, because what is missing had been flushed. */
+  async #batch(seq: SegmentSeq, at: number, copies: SlotCopies): Promise<FoundBatch | null> {
+    const end = { chain: this.#chain, nextLsn: this.#anyLsn ? -1 : this.#lastLsn + 1, epoch: this.#epoch };
+    let found = copies.find(at, end);
+    const successor = at > 0 ? await this.#successor(seq + 1) : null;
+    if (found !== null && found.missing.length === 0) {
+      // A segment that was closed here, by a later run that did not have this batch.
+      return successor !== null && successor.epoch > found.header.epoch ? null : found;
+    }
+    if (successor !== null) return null;
+    if (await copies.widen()) found = copies.find(at, end);
+    if (found !== null && found.missing.length === 0) return found;
+    const flushed = copies.saysFlushed(found === null ? at : at + 1, this.#lastLsn + 1) || (await this.#laterSaysFlushed(seq + 1));
+    if (!flushed) return null;
+    if (found === null) throw damaged(`the batch at block ${at} of ring segment ${seq} is damaged on every journal member`, 'a whole header on one of them');
+    const first = copies.slot * this.#journal.segmentBlocks + at + 1;
+    for (const p of found.missing) this.#lostPlaces.push(first + p);
+    return found;
+  }
+
+  /** First headers of a slot by position, null where there is none of this segment. */
+  async #headsOf(seq: SegmentSeq): Promise<(DecodedBatch | null)[]> {
+    const known = this.#heads.get(seq);
+    if (known !== undefined) return known;
     const journal = this.#journal;
-    const found: number[] = [];
-    await Promise.all(
+    const slot = journal.table.slotOf(seq);
+    const heads = await Promise.all(
       journal.members.map(async (member, position) => {
-        if (!journal.isOnline(position)) return;
-        const memory = this.#scratch.offset + position * BLOCK_BYTES;
+        if (!journal.isOnline(position)) return null;
+        const memory = this.#headsAt + position * BLOCK_BYTES;
         if ((await readOutcome(member.device, memory, journal.deviceOffset(position, slot, 0), BLOCK_BYTES)) < 0) {
           member.readErrors++;
-          return;
+          return null;
         }
-        const header = this.#decode(memory);
-        if (header !== null && header.seq === seq) found.push(position);
+        const header = decodeBatch(this.#view, this.#slab.view, memory, journal.arrayTag, journal.segmentBlocks);
+        return header !== null && header.seq === seq && header.at === 0 ? header : null;
       }),
     );
-    return found.sort((a, b) => a - b);
+    this.#heads.set(seq, heads);
+    return heads;
   }
 
-  /** Reads the slot from every holder, as many as scratch has room for (the others are copied again later). */
-  async #readCopies(slot: number, holders: number[]): Promise<Copy[]> {
+  /** The batch that continues the chain at the start of the next segment: then the present one was closed here. */
+  async #successor(seq: SegmentSeq): Promise<DecodedBatch | null> {
+    if (seq >= this.#start.tailSeq + this.#journal.slots) return null;
+    const end = { chain: this.#chain, nextLsn: this.#lastLsn + 1, epoch: this.#epoch };
+    return (await this.#headsOf(seq)).find((header) => header !== null && continues(header, end)) ?? null;
+  }
+
+  /** True when some later segment says that the next LSN had been on stable media. */
+  async #laterSaysFlushed(from: SegmentSeq): Promise<boolean> {
     const journal = this.#journal;
-    const room = Math.max(1, Math.floor((this.#scratch.bytes - BLOCK_BYTES) / this.#segmentBytes));
-    const copies: Copy[] = [];
-    await Promise.all(
-      holders.slice(0, room).map(async (position, i) => {
-        const memory = this.#scratch.offset + i * this.#segmentBytes;
-        const member = journal.members[position] as Member;
-        if ((await readOutcome(member.device, memory, journal.deviceOffset(position, slot, 0), this.#segmentBytes)) < 0) member.readErrors++;
-        else copies.push({ position, memory });
-      }),
-    );
-    return copies.sort((a, b) => a.position - b.position);
-  }
-
-  #decode(memory: SlabOffset): DecodedBatch | null {
-    return decodeBatch(this.#view, this.#slab.view, memory, this.#start.arrayTag, this.#journal.segmentBlocks);
-  }
-
-  /** Checks the batch at block `at` over all copies and applies it. null: the ring ends here. */
-  async #batch(seq: SegmentSeq, slot: number, at: number, copies: Copy[]): Promise<{ header: DecodedBatch; goodCopies: number } | null> {
-    let header: DecodedBatch | null = null;
-    let base = 0;
-    let withHeader = 0;
-    for (let i = 0; i < copies.length; i++) {
-      const memory = (copies[i] as Copy).memory + at * BLOCK_BYTES;
-      const found = this.#decode(memory);
-      if (found === null || found.seq !== seq || found.at !== at || (this.#chain >= 0 && found.chain !== this.#chain)) continue;
-      if (header === null) {
-        header = found;
-        base = memory;
-      } else if (found.crc !== header.crc) continue;
-      withHeader |= 1 << i;
-    }
-    if (header === null) {
-      if (await this.#flushedBeyond(seq, at, copies)) throw damaged(`batch at block ${at} of ring segment ${seq} is damaged on every journal member`, 'a whole header on one of them');
-      return null;
-    }
-    const n = header.payloadBlocks;
-    const blocks = this.#payloadAddresses(base, header);
-    let goodCopies = 0;
-    const bad = new Uint8Array(n).fill(1);
-    for (let i = 0; i < copies.length; i++) {
-      if ((withHeader & (1 << i)) === 0) continue;
-      let whole = true;
-      for (let p = 0; p < n; p++) {
-        const memory = (copies[i] as Copy).memory + (at + 1 + p) * BLOCK_BYTES;
-        loadAddon().crcRun(this.#slab.view, memory, blocks[p] as number, 1, this.#crc, 0);
-        if (this.#crc[0] === payloadCrc(this.#view, base, header.entries, p)) bad[p] = 0;
-        else whole = false;
+    const lsn = this.#lastLsn + 1;
+    for (let seq = from; seq < this.#start.tailSeq + journal.slots; seq++) {
+      const heads = await this.#headsOf(seq);
+      if (heads.some((header) => header !== null && header.flushedLsn >= lsn)) return true;
+      if (this.#room < 2) continue;
+      for (let position = 0; position < heads.length; position++) {
+        if (heads[position] === null) continue;
+        const later = new SlotCopies(journal, this.#slab, seq, { offset: this.#copiesAt + (this.#room - 1) * this.#segmentBytes, room: 1 });
+        await later.load([position]);
+        if (later.saysFlushed(1, lsn)) return true;
       }
-      if (whole) goodCopies |= 1 << i;
     }
-    if (goodCopies === 0 && bad.includes(1)) {
-      const flushed = await this.#flushedBeyond(seq, at + 1, copies);
-      if (!flushed) return null;
-      for (let p = 0; p < n; p++) if (bad[p] === 1) this.#lost.push(blocks[p] as number);
-      goodCopies = withHeader;
-    }
-    this.#apply(seq, slot, at, base, header, blocks);
-    return { header, goodCopies: goodCopies === 0 ? withHeader : goodCopies };
+    return false;
   }
 
-  #payloadAddresses(base: SlabOffset, header: DecodedBatch): Float64Array {
-    const blocks = new Float64Array(header.payloadBlocks);
-    let p = 0;
-    for (let e = 0; e < header.entries; e++) {
-      if (entryType(this.#view, base, e) !== ENTRY_WRITE) continue;
-      const first = entryBlock(this.#view, base, e);
-      const count = entryCount(this.#view, base, e);
-      for (let i = 0; i < count; i++) blocks[p++] = first + i;
-    }
-    return blocks;
-  }
-
-  #apply(seq: SegmentSeq, slot: number, at: number, base: SlabOffset, header: DecodedBatch, blocks: Float64Array): void {
+  #apply(seq: SegmentSeq, found: FoundBatch): void {
     const { table, index } = this.#journal;
-    if (at === 0) {
+    const { header, base, blocks } = found;
+    const slot = table.slotOf(seq);
+    if (header.at === 0) {
       table.clear(slot);
       table.seq[slot] = seq;
       table.firstLsn[slot] = header.firstLsn;
     }
-    let place = slot * table.segmentBlocks + at + 1;
+    let place = slot * table.segmentBlocks + header.at + 1;
     let p = 0;
-    table.used[slot] = at + 1;
+    table.used[slot] = header.at + 1;
     for (let e = 0; e < header.entries; e++) {
       const first = entryBlock(this.#view, base, e);
       const count = entryCount(this.#view, base, e);
@@ -237,39 +242,47 @@ class RingWalker {
       }
     }
     this.#chain = header.crc;
+    this.#epoch = header.epoch;
     this.#lastLsn = header.firstLsn + header.entries - 1;
+    this.#anyLsn = false;
+    table.lastLsn[slot] = this.#lastLsn;
     this.#batches++;
   }
 
-  /** True when some header after this place says that what should be here had been flushed. */
-  async #flushedBeyond(seq: SegmentSeq, at: number, copies: Copy[]): Promise<boolean> {
+  /** All batches of the segment are applied: notes who has it, pieces it together when nobody has it whole, and keeps it in memory while it is not destaged. */
+  async #settle(seq: SegmentSeq, used: number, copies: SlotCopies): Promise<void> {
     const journal = this.#journal;
-    const expected = this.#lastLsn + 1;
-    for (const copy of copies) {
-      for (let i = at; i < journal.segmentBlocks; i++) {
-        const header = this.#decode(copy.memory + i * BLOCK_BYTES);
-        if (header !== null && header.seq === seq && header.at === i && header.flushedLsn >= expected) return true;
-      }
+    const { slot } = copies;
+    const memory = copies.assemble(used);
+    let mask = copies.wholeMask();
+    if (mask === 0) {
+      mask = await copies.writeBack(memory, used);
+      if (mask === 0) throw damaged(`ring segment ${seq} is whole on no single journal member, and none takes it`, 'one journal member that can be written');
     }
-    for (let later = seq + 1; later < this.#start.tailSeq + journal.slots; later++) {
-      const slot = journal.table.slotOf(later);
-      for (let position = 0; position < journal.members.length; position++) {
-        if (!journal.isOnline(position)) continue;
-        const member = journal.members[position] as Member;
-        // The last block of scratch: the copies of this segment lie before it.
-        const memory = this.#scratch.offset + this.#scratch.bytes - BLOCK_BYTES;
-        if ((await readOutcome(member.device, memory, journal.deviceOffset(position, slot, 0), BLOCK_BYTES)) < 0) continue;
-        const header = this.#decode(memory);
-        if (header !== null && header.seq === later && header.flushedLsn >= expected) return true;
-      }
+    journal.table.copies[slot] = mask;
+    if (bitCount(mask) < bitCount(journal.chooseCopies(seq))) this.#incomplete.push(seq);
+    // A batch that was not taken is the end of the chain now; found whole one day, it must not continue it.
+    if (used < journal.segmentBlocks) for (const position of copies.headersAt(used)) await this.#erase(position, slot, used);
+    if (seq >= this.#start.destagedSeq && journal.buffers.assign(slot, journal.tailSeq, journal.destagedSeq)) {
+      const to = journal.table.memory[slot] as number;
+      this.#slab.view.copyWithin(to, memory, memory + used * BLOCK_BYTES);
     }
-    return false;
   }
-}
 
-interface Copy {
-  readonly position: number;
-  readonly memory: SlabOffset;
+  /** Batches after a gap belong to writes that were lost: a later chain of the same sequence numbers must not meet them. */
+  async #forgetBeyond(headSeq: SegmentSeq): Promise<void> {
+    for (let seq = headSeq; seq < this.#start.tailSeq + this.#journal.slots; seq++) {
+      const heads = await this.#headsOf(seq);
+      for (let position = 0; position < heads.length; position++) if (heads[position] !== null) await this.#erase(position, this.#journal.table.slotOf(seq), 0);
+    }
+  }
+
+  async #erase(position: number, slot: number, at: number): Promise<void> {
+    const memory = this.#headsAt + position * BLOCK_BYTES;
+    this.#slab.view.fill(0, memory, memory + BLOCK_BYTES);
+    const result = await writeOutcome((this.#journal.members[position] as Member).device, memory, this.#journal.deviceOffset(position, slot, at), BLOCK_BYTES);
+    if (result < 0) this.#failed.set(position, -result);
+  }
 }
 
 function damaged(found: string, expected: string): KeelsonError {
@@ -285,8 +298,4 @@ function bitCount(mask: number): number {
   let n = 0;
   for (let m = mask >>> 0; m !== 0; m &= m - 1) n++;
   return n;
-}
-
-function trailingBit(mask: number): number {
-  return 31 - Math.clz32(mask & -mask);
 }

@@ -1,7 +1,8 @@
 import { BLOCK_BYTES, type SegmentSeq, type SlabOffset } from '../base/units.js';
 import type { Member } from '../member/member-api.js';
-import { readOutcome, syncOutcome, writeOutcome } from '../device/outcome-io.js';
+import { syncOutcome, writeOutcome } from '../device/outcome-io.js';
 import type { Journal } from './journal.js';
+import { RingReader } from './ring-reader.js';
 
 /**
  * Gives ring segments back the copies they lost: from the slab when resident, else from another copy, to the same slot of a healthy member.
@@ -9,6 +10,7 @@ import type { Journal } from './journal.js';
  */
 export class Replicator {
   readonly #journal: Journal;
+  readonly #reader: RingReader;
   readonly #scratch: SlabOffset;
   readonly #copies: number;
   readonly #failed: (position: number, errno: number) => Promise<void>;
@@ -18,6 +20,7 @@ export class Replicator {
   /** scratch: slab offset of one segment's worth of memory. */
   constructor(journal: Journal, copies: number, scratch: SlabOffset, failed: (position: number, errno: number) => Promise<void>) {
     this.#journal = journal;
+    this.#reader = new RingReader(journal, journal.slab);
     this.#copies = copies;
     this.#scratch = scratch;
     this.#failed = failed;
@@ -67,12 +70,13 @@ export class Replicator {
     const bytes = (table.used[slot] as number) * BLOCK_BYTES;
     const target = this.#target(slot, seq);
     if (target < 0 || bytes === 0) return true;
-    table.pins[slot] = (table.pins[slot] as number) + 1;
+    journal.pin(slot);
     try {
       let memory = table.memory[slot] as number;
       if (memory < 0) {
         memory = this.#scratch;
-        if (!(await this.#load(slot, bytes))) return true;
+        // Verified block by block: a copy of damage would pass for a whole one.
+        if (!(await this.#reader.readSegment(seq, memory))) return true;
       }
       const member = journal.members[target] as Member;
       let result = await writeOutcome(member.device, memory, journal.deviceOffset(target, slot, 0), bytes);
@@ -82,10 +86,11 @@ export class Replicator {
         this.#again = true;
         return false;
       }
-      if (table.seq[slot] === seq && journal.isOnline(target)) table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
+      // Another device may have taken the position meanwhile.
+      if (table.seq[slot] === seq && journal.members[target] === member && journal.isOnline(target)) table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
       return true;
     } finally {
-      table.pins[slot] = (table.pins[slot] as number) - 1;
+      journal.unpin(slot);
     }
   }
 
@@ -96,16 +101,5 @@ export class Replicator {
       if (journal.isOnline(position) && ((journal.table.copies[slot] as number) & (1 << position)) === 0) return position;
     }
     return -1;
-  }
-
-  async #load(slot: number, bytes: number): Promise<boolean> {
-    const journal = this.#journal;
-    for (let position = 0; position < journal.members.length; position++) {
-      if (((journal.table.copies[slot] as number) & (1 << position)) === 0 || !journal.isOnline(position)) continue;
-      const member = journal.members[position] as Member;
-      if ((await readOutcome(member.device, this.#scratch, journal.deviceOffset(position, slot, 0), bytes)) >= 0) return true;
-      member.readErrors++;
-    }
-    return false;
   }
 }

@@ -2,17 +2,19 @@ import { BLOCK_BYTES, type SegmentSeq, type SlabOffset } from '../base/units.js'
 import type { Member } from '../member/member-api.js';
 import { readOutcome } from '../device/outcome-io.js';
 import type { Slab } from '../memory/slab.js';
-import { loadAddon } from '../native/load.js';
 import type { Journal } from './journal.js';
+import { SegmentCheck } from './segment-check.js';
 
 /** Reads of the second copy from the journal members, each block verified against the checksum that its write got. */
 export class RingReader {
   readonly #journal: Journal;
   readonly #slab: Slab;
+  readonly #check: SegmentCheck;
 
   constructor(journal: Journal, slab: Slab) {
     this.#journal = journal;
     this.#slab = slab;
+    this.#check = new SegmentCheck(journal, slab);
   }
 
   /**
@@ -43,7 +45,7 @@ export class RingReader {
         continue;
       }
       const before = done;
-      while (done < count && this.#matches(into + done * BLOCK_BYTES, blocks[done] as number, wanted[done] as number)) done++;
+      while (done < count && this.#check.payload(blocks[done] as number, wanted[done] as number, into + done * BLOCK_BYTES)) done++;
       if (done < count) member.checksumErrors++;
       // A block that is bad here may be good on the next copy, and the rest good here: go on from the first bad one.
       if (done === before) continue;
@@ -61,17 +63,11 @@ export class RingReader {
         const member = this.#journal.members[position] as Member;
         const memory = into + i * BLOCK_BYTES;
         if ((await readOutcome(member.device, memory, this.#journal.deviceOffset(position, slot, at + i), BLOCK_BYTES)) < 0) continue;
-        good = table.seq[slot] === seq && this.#matches(memory, blocks[i] as number, wanted[i] as number);
+        good = table.seq[slot] === seq && this.#check.payload(blocks[i] as number, wanted[i] as number, memory);
       }
       if (!good) return false;
     }
     return true;
-  }
-
-  #matches(memory: SlabOffset, block: number, crc: number): boolean {
-    const out = new Uint32Array(1);
-    loadAddon().crcRun(this.#slab.view, memory, block, 1, out, 0);
-    return out[0] === crc;
   }
 
   /** Makes a closed segment resident. False when there is no free buffer or no copy. */
@@ -90,33 +86,41 @@ export class RingReader {
     return loaded;
   }
 
-  /** Brings the whole used part of a closed segment to `into`, every block verified. False when no copy is whole. */
+  /**
+   * Brings the whole used part of a closed segment to `into`, every block verified: from the first copy that can be read, and what is bad there from the
+   * others. False when some block is good on none of them.
+   */
   async readSegment(seq: SegmentSeq, into: SlabOffset): Promise<boolean> {
     const journal = this.#journal;
     const { table } = journal;
     const slot = table.slotOf(seq);
-    for (let position = 0; position < journal.members.length; position++) {
-      if (((table.copies[slot] as number) & (1 << position)) === 0 || !journal.isOnline(position)) continue;
+    const bytes = (table.used[slot] as number) * BLOCK_BYTES;
+    for (const position of this.#holders(slot)) {
       const member = journal.members[position] as Member;
-      const bytes = (table.used[slot] as number) * BLOCK_BYTES;
       if ((await readOutcome(member.device, into, journal.deviceOffset(position, slot, 0), bytes)) < 0) {
         member.readErrors++;
         continue;
       }
-      if (this.#verifySegment(slot, into)) return true;
-      member.checksumErrors++;
+      if (table.seq[slot] !== seq) return false;
+      const bad = this.#check.bad(slot, into);
+      if (bad.length > 0) member.checksumErrors++;
+      for (const at of bad) if (!(await this.#mend(slot, at, into + at * BLOCK_BYTES))) return false;
+      return table.seq[slot] === seq;
     }
     return false;
   }
 
-  /** Every payload block of the segment has its checksum. */
-  #verifySegment(slot: number, memory: SlabOffset): boolean {
-    const { table, index } = this.#journal;
-    const first = slot * table.segmentBlocks;
-    for (let at = 0; at < (table.used[slot] as number); at++) {
-      const block = index.blockAt[first + at] as number;
-      if (block >= 0 && !this.#matches(memory + at * BLOCK_BYTES, block, table.crc[first + at] as number)) return false;
+  #holders(slot: number): number[] {
+    const { table, members } = this.#journal;
+    return members.map((_, position) => position).filter((position) => ((table.copies[slot] as number) & (1 << position)) !== 0 && this.#journal.isOnline(position));
+  }
+
+  async #mend(slot: number, at: number, memory: SlabOffset): Promise<boolean> {
+    for (const position of this.#holders(slot)) {
+      const member = this.#journal.members[position] as Member;
+      if ((await readOutcome(member.device, memory, this.#journal.deviceOffset(position, slot, at), BLOCK_BYTES)) < 0) continue;
+      if (this.#check.good(slot, at, memory)) return true;
     }
-    return true;
+    return false;
   }
 }

@@ -78,6 +78,7 @@ const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<Ru
     uris: exported.uris(),
     fatal: engine.fatal,
     close: async () => {
+      engine.beginStop();
       await exported.close();
       await engine.stop();
       await embedded?.close();

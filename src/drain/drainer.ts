@@ -56,7 +56,23 @@ export class Drainer {
     await this.#durable();
     let to = Math.min(limit, from + SEGMENTS_PER_PUBLISH);
     // Without a journal copy only the newest content is left, in the stripes: the range then has to reach to the end of the ring.
-    if (this.#withoutCopy(from, journal.headSeq)) to = journal.headSeq;
+    if (this.#withoutCopy(from, journal.headSeq)) {
+      to = journal.headSeq;
+      await this.#durable();
+    }
+    try {
+      return await this.#publish(from, to);
+    } catch (error) {
+      // A block that no copy holds whole may have been written again later: a range that reaches that far does not need it.
+      if (!(error instanceof KeelsonError) || error.code !== 'DRAIN_SOURCE_LOST' || to >= journal.headSeq) throw error;
+      to = journal.headSeq;
+      await this.#durable();
+      return await this.#publish(from, to);
+    }
+  }
+
+  async #publish(from: SegmentSeq, to: SegmentSeq): Promise<number> {
+    const journal = this.#journal;
     const plan = new RangePlan(journal, from, to);
     const header = { firstLsn: this.#firstLsn(from), lastLsn: journal.table.lastLsn[journal.table.slotOf(to - 1)] as number, time: this.#clock.wall(), seed: false };
     const pieces = new Pieces(journal, this.#reader, this.#host, plan, this.#region);

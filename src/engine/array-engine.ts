@@ -67,6 +67,7 @@ export class ArrayEngine {
   readonly replicator: Replicator;
   readonly rebuild: RebuildRunner;
   readonly readPages: PageAllocator;
+  readonly fetchPages: PageAllocator;
   link: BackupLink | null = null;
   drainer: Drainer | null = null;
   drainLoop: DrainLoop | null = null;
@@ -105,8 +106,9 @@ export class ArrayEngine {
       },
     });
     this.reader = new RingReader(this.journal, slab);
-    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, parts.generation, (member, error) => this.#markFailed(member, error));
+    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, clock, parts.generation, (member, error) => this.#markFailed(member, error));
     this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
+    this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
     this.recovery = new BlockRecovery({
       state,
       journal: this.journal,
@@ -126,7 +128,7 @@ export class ArrayEngine {
     this.writes = new WritePath(this.journal, (offset, length, done) => this.reads.read(offset, length, done), clock, settings.export.durability === 'sync');
     this.writes.onStall = () => {
       this.destageLoop.urge();
-      if (this.journal.headSeq - this.journal.tailSeq >= this.journal.slots - 3) this.drainLoop?.urge();
+      if (this.journal.headSeq - this.journal.tailSeq >= this.journal.slots / 2) this.drainLoop?.urge();
     };
     this.volume = new Volume(state, this.journal, this.reads, this.writes);
     this.destager = new Destager(
@@ -236,7 +238,7 @@ export class ArrayEngine {
     // A fixed piece, whatever is asked: several slow reads can then go on at once.
     const granted = Math.min(pages, 256);
     return new Promise((resolve) => {
-      this.readPages.allocate(granted, (offset) => resolve({ offset, pages: granted, release: () => this.readPages.free(offset, granted) }));
+      this.fetchPages.allocate(granted, (offset) => resolve({ offset, pages: granted, release: () => this.fetchPages.free(offset, granted) }));
     });
   }
 
@@ -300,6 +302,11 @@ export class ArrayEngine {
     return fenced;
   }
 
+  /** Resolves when the failure of this member is in every other member's table. */
+  failureRecorded(member: Member): Promise<void> {
+    return this.#fencing.get(member) ?? Promise.resolve();
+  }
+
   afterMembershipChange(): void {
     if (!this.#running) return;
     void this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
@@ -318,8 +325,15 @@ export class ArrayEngine {
     return this.state.geometry.volumeBlocks * BLOCK_BYTES;
   }
 
+  /** Writes that wait for room are refused from now on: nobody will make room for them. Before the clients are closed. */
+  beginStop(): void {
+    this.writes.refusal = new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
+    this.writes.pump();
+  }
+
   /** Answers what is in flight, destages what can be, writes the last checkpoint, releases everything. */
   async stop(): Promise<void> {
+    this.beginStop();
     await this.volume.stop();
     this.#running = false;
     await this.drainLoop?.stop();

@@ -32,8 +32,8 @@ export class ArrayState {
   /** Stripes that a crash may have torn: their parity is not trusted until they are written again from the journal. */
   readonly untrusted: Uint8Array;
   untrustedStripes = 0;
-  /** Volume blocks whose only copy in the ring is damaged. */
-  readonly damagedInRing = new Set<number>();
+  /** Ring places whose every copy is damaged, with the segment they were in: the place is used again later. */
+  readonly damagedInRing = new Map<number, number>();
   epoch: number;
   protection: 'full' | 'seeding' | 'unprotected' = 'unprotected';
   /** Set when the array cannot go on at all. */

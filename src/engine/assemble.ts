@@ -29,6 +29,8 @@ export interface AssembleOptions {
   readonly clock: Clock;
   readonly log: EngineLog;
   readonly provider: (slab: Slab) => DeviceProvider;
+  /** Assembled to be filled by a restore, not to be served. */
+  readonly restoring?: boolean;
   /** How stripe workers do their I/O, the same kind as the provider's. */
   readonly pool?: (options: StripePoolOptions) => Promise<StripePool>;
 }
@@ -95,6 +97,24 @@ function checkShape(settings: Settings, shape: ArrayShape): void {
   if (settings.name !== shape.name) mismatch('name', settings.name, shape.name);
 }
 
+/** An array that a restore has not filled, or whose ring nobody would ever drain, is not served. */
+function checkProtection(settings: Settings, state: ArrayState, restoring: boolean): void {
+  if (state.protection === 'seeding' && !restoring) {
+    throw new KeelsonError('RESTORE_UNFINISHED', 'the restore of this array did not finish', {
+      found: 'members without the whole image',
+      action: 'run keelson restore --force again',
+      exit: EXIT.unavailable,
+    });
+  }
+  if (state.protection !== 'full' || settings.backup !== null) return;
+  throw new KeelsonError('CONFIG_MISMATCH', 'the array keeps a backup, and the configuration has none', {
+    found: `no [backup] in ${settings.file}`,
+    expected: 'the [backup] section that the array was created with',
+    action: 'put it back; without it nothing would ever leave the ring',
+    exit: EXIT.usage,
+  });
+}
+
 interface Cast {
   readonly members: (Member | null)[];
   readonly records: MemberRecord[];
@@ -140,6 +160,7 @@ async function assembleFrom(options: AssembleOptions, slab: Slab, provider: Devi
   const integrity = records.slice(0, shape.dataMembers).map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
   const state = new ArrayState(shape, membership.epoch, members, records, paths, integrity, Uint8Array.from(checkpoint.stripeBitmap));
   state.protection = checkpoint.protection;
+  checkProtection(settings, state, options.restoring === true);
   raiseAlarms(state, membership);
   await loadIntegrity(state, plan.segmentBuffersAt, slab, shape, plan.segmentBuffers * shape.segmentBytes);
 
@@ -216,7 +237,10 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
       arrayTag,
     },
   );
-  for (const block of report.lostBlocks) state.damagedInRing.add(block);
+  for (const block of report.lostBlocks) {
+    const place = journal.index.lookup(block);
+    if (place >= 0) state.damagedInRing.set(place, journal.table.seqOfPlace(place));
+  }
   // Nothing may be written before every member that is there knows the new epoch (P10).
   await engine.checkpointer.fence();
   distrustTouchedStripes(engine);

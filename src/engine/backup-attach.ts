@@ -24,6 +24,11 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
   const { journal, state, checkpointer } = engine;
   const { table } = journal;
   const cursorLsn = drainedLsn(engine);
+  // Nothing was ever written: a backup that is added now has everything from the start.
+  if (state.protection === 'unprotected' && journal.nextLsn === 1 && found.headLsn === 0) {
+    state.protection = 'full';
+    await checkpointer.settle();
+  }
   if (state.protection !== 'full') {
     state.raise('NEEDS_SEEDING', 'the backup does not hold what was written before it was attached', 'seeding is not built yet: restore into a new array, or create the array with its backup');
     throw new KeelsonError('BACKUP_NEEDS_SEEDING', 'the repository does not hold the whole volume', { found: `head LSN ${found.headLsn}`, expected: `LSN ${cursorLsn}` });
@@ -33,13 +38,13 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     const slot = table.slotOf(seq);
     if (table.lastLsn[slot] !== found.headLsn) continue;
     if (seq + 1 > journal.drainedSeq) await checkpointer.advance({ drainedSeq: seq + 1 });
-    else journal.drainedSeq = seq + 1;
+    else checkpointer.rewindDrained(seq + 1);
     return;
   }
   const tailSlot = table.slotOf(journal.tailSeq);
   const tailLsn = table.seq[tailSlot] === journal.tailSeq ? (table.firstLsn[tailSlot] as number) - 1 : cursorLsn;
   if (found.headLsn === tailLsn) {
-    journal.drainedSeq = journal.tailSeq;
+    checkpointer.rewindDrained(journal.tailSeq);
     return;
   }
   state.raise('BACKUP_MISMATCH', `the repository ends at LSN ${found.headLsn}, the array drained up to ${cursorLsn}`, 'check that the URL names this array\'s repository; keelson status goes on showing what is not drained');

@@ -1,12 +1,15 @@
+import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { SegmentSeq } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
 import { writeCheckpoint } from '../member/checkpoint-io.js';
 import { INTEGRITY_REGION_BYTES, type IntegrityTable } from '../member/integrity.js';
-import { raiseEpoch } from '../member/member.js';
+import { raiseEpoch, verifyEpoch } from '../member/member.js';
 import type { Checkpoint, Member } from '../member/member-api.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import type { ArrayState } from './array-state.js';
+
+const VERIFY_EVERY_MS = 1000;
 
 interface Request {
   readonly resolve: () => void;
@@ -23,6 +26,8 @@ export class Checkpointer {
   readonly #state: ArrayState;
   readonly #journal: Journal;
   readonly #region: SlabRegion;
+  readonly #clock: Clock;
+  #checkedAt: number;
   readonly #onFailed: (member: Member, error: KeelsonError) => void;
   #requests: Request[] = [];
   #running = false;
@@ -33,16 +38,22 @@ export class Checkpointer {
   #wantFlush = false;
   /** Bitmap and rebuild progress that the flushed integrity pages cover: the live ones may be ahead of them. */
   #durableBitmap: Uint8Array;
-  #durableRebuilt: number[];
+  #durableRebuilt: Map<Member, number>;
 
-  constructor(state: ArrayState, journal: Journal, region: SlabRegion, generation: number, onFailed: (member: Member, error: KeelsonError) => void) {
+  constructor(state: ArrayState, journal: Journal, region: SlabRegion, clock: Clock, generation: number, onFailed: (member: Member, error: KeelsonError) => void) {
     this.#state = state;
     this.#journal = journal;
     this.#region = region;
+    this.#clock = clock;
+    this.#checkedAt = clock.now();
     this.generation = generation;
     this.#onFailed = onFailed;
     this.#durableBitmap = state.bitmap.slice();
-    this.#durableRebuilt = state.members.map((member) => member?.rebuiltStripes ?? 0);
+    this.#durableRebuilt = this.#rebuiltNow();
+  }
+
+  #rebuiltNow(): Map<Member, number> {
+    return new Map(this.#state.present().map((member) => [member, member.rebuiltStripes]));
   }
 
   /** Makes new cursors durable, then moves the tail. Throws ARRAY_FAILED when no member is left to write to. */
@@ -50,6 +61,12 @@ export class Checkpointer {
     if (cursors.destagedSeq !== undefined) this.#destaged = Math.max(this.#destaged, cursors.destagedSeq);
     if (cursors.drainedSeq !== undefined) this.#drained = Math.max(this.#drained, cursors.drainedSeq);
     return this.#request();
+  }
+
+  /** The repository turned out to hold less than was thought: what is drained is counted from here again, and the tail stays. */
+  rewindDrained(seq: SegmentSeq): void {
+    this.#drained = seq;
+    this.#journal.drainedSeq = seq;
   }
 
   /** Membership changed: the next round raises the epoch on every member that is there before anything more is acknowledged (P10). */
@@ -98,6 +115,7 @@ export class Checkpointer {
   async #round(): Promise<boolean> {
     const state = this.#state;
     const journal = this.#journal;
+    await this.#checkStillOurs();
     const destaged = Math.max(this.#destaged, journal.destagedSeq);
     const wanted = Math.max(this.#drained, journal.drainedSeq);
     // Without a backup nothing is drained: the cursor follows the other one (P3).
@@ -142,6 +160,22 @@ export class Checkpointer {
     return true;
   }
 
+  /** A stale writer stops here (P10): its members' superblocks have a newer epoch than it wrote. Looked at now and then, not before every round. */
+  async #checkStillOurs(): Promise<void> {
+    if (this.#clock.now() - this.#checkedAt < VERIFY_EVERY_MS) return;
+    this.#checkedAt = this.#clock.now();
+    for (const member of this.#state.present()) {
+      try {
+        await verifyEpoch(member, this.#region);
+      } catch (error) {
+        const failure = KeelsonError.from(error);
+        if (failure.code !== 'EPOCH_FENCED') continue;
+        this.#state.failure = failure;
+        throw failure;
+      }
+    }
+  }
+
   #compose(destagedSeq: SegmentSeq, drainedSeq: SegmentSeq, tailSeq: SegmentSeq): Checkpoint {
     const state = this.#state;
     return {
@@ -165,7 +199,7 @@ export class Checkpointer {
 
   /** Progress that is on stable media: never more than the member has, and 0 for a device that has just taken the place. */
   #rebuiltOf(member: Member): number {
-    return Math.min(member.rebuiltStripes, this.#durableRebuilt[member.index] ?? 0);
+    return Math.min(member.rebuiltStripes, this.#durableRebuilt.get(member) ?? 0);
   }
 
   /** Highest LSN of the segments before seq. */
@@ -185,7 +219,7 @@ export class Checkpointer {
   async #flushStripes(): Promise<boolean> {
     const state = this.#state;
     const bitmap = state.bitmap.slice();
-    const rebuilt = state.members.map((member) => member?.rebuiltStripes ?? 0);
+    const rebuilt = this.#rebuiltNow();
     const queue = state.present().filter((member) => member.index < state.shape.dataMembers);
     let whole = true;
     const lane = async (region: SlabRegion): Promise<void> => {

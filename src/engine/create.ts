@@ -178,7 +178,8 @@ async function writeAll(devices: readonly Device[], shape: ArrayShape, dataRole:
     destagedLsn: lsn,
     drainedLsn: lsn,
     cleanShutdown: true,
-    protection: options.settings.backup === null ? 'unprotected' : 'full',
+    // A restore that is cut short must not be taken for the whole image: it says so until its last block is written.
+    protection: options.identity !== undefined ? 'seeding' : options.settings.backup === null ? 'unprotected' : 'full',
     stripeBitmap: new Uint8Array(Math.ceil(shape.stripes / 8)),
   };
   for (const [index, device] of devices.entries()) {

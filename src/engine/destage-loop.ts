@@ -122,13 +122,23 @@ export class DestageLoop {
     return false;
   }
 
-  /** Destages everything closed. False when it is blocked. */
+  /** Destages everything written so far. False when it is blocked. */
   async drainAll(): Promise<boolean> {
     if (this.#journal.deadReason === null) this.#journal.close();
-    await this.#running;
-    while (this.#destager.appliedSeq < this.#journal.headSeq) {
-      if (this.#running !== null) await this.#running;
-      else if (!(await this.#pass())) return false;
+    for (;;) {
+      // Passes run one at a time, whoever wants them.
+      while (this.#running !== null) await this.#running;
+      if (this.#destager.appliedSeq >= this.#journal.headSeq) break;
+      let whole = false;
+      this.#running = this.#pass()
+        .then((done) => {
+          whole = done;
+        })
+        .finally(() => {
+          this.#running = null;
+        });
+      await this.#running;
+      if (!whole) return false;
     }
     await this.#settle();
     return this.#journal.destagedSeq === this.#journal.headSeq;

@@ -1,8 +1,10 @@
+import { existsSync, realpathSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Device } from '../device/device.js';
 import { makeMember, writeNewMember } from '../member/member.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import type { Checkpoint, Superblock } from '../member/member-api.js';
+import { readSuperblock } from '../member/superblock-io.js';
 import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
 import type { ArrayEngine } from './array-engine.js';
@@ -46,15 +48,17 @@ export async function failByHand(engine: ArrayEngine, name: string, force: boole
 export async function replaceMember(engine: ArrayEngine, name: string, path: string): Promise<number> {
   const { state, journal, parts } = engine;
   const index = memberNamed(engine, name);
-  const old = state.members[index];
-  if (old && old.state !== 'failed') await failByHand(engine, name, false);
-  if (old) await retire(engine, old.device);
   const role = (state.records[index] as (typeof state.records)[number]).role;
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
   makeFile(parts.settings, path, parts.settings.stripe.memberBytes === null || role === 'journal' ? sizes.dataOffset + sizes.dataBytes + 8192 : parts.settings.stripe.memberBytes);
+  const old = state.members[index];
+  const same = old !== null && old !== undefined && samePath(old.device.path, path);
+  // The device is tried before the old one is given up, unless it is the same one.
+  if (same) await giveUp(engine, name, index);
   const device = await parts.provider.open(path);
   try {
     await checkDevice(engine, device, sizes.dataOffset + sizes.dataBytes + 8192);
+    if (!same) await giveUp(engine, name, index);
     const superblock: Superblock = {
       shape: state.shape,
       memberUuid: newUuid(systemRandom),
@@ -70,10 +74,13 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     state.members[index] = member;
     state.paths[index] = path;
     if (index < state.shape.dataMembers) (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
-    const position = state.journalPositions().indexOf(index);
-    if (position >= 0) journal.members[position] = member;
     await engine.checkpointer.fence();
-    if (position >= 0) journal.revive();
+    // Only now: a journal copy on a device that no member table names yet would be lost in a crash.
+    const position = state.journalPositions().indexOf(index);
+    if (position >= 0) {
+      journal.members[position] = member;
+      journal.revive();
+    }
     if (role === 'journal') state.clear(`MEMBER_FAILED_${index}`);
     engine.afterMembershipChange();
     return index;
@@ -81,6 +88,20 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     if (state.members[index]?.device !== device) await device.close();
     throw error;
   }
+}
+
+function samePath(a: string, b: string): boolean {
+  const real = (path: string): string => (existsSync(path) ? realpathSync(path) : path);
+  return real(a) === real(b);
+}
+
+/** The member that was in the place: failed if it was not, recorded as such, and its device closed. */
+async function giveUp(engine: ArrayEngine, name: string, index: number): Promise<void> {
+  const old = engine.state.members[index];
+  if (!old) return;
+  if (old.state !== 'failed') await failByHand(engine, name, false);
+  await engine.failureRecorded(old);
+  await retire(engine, old.device);
 }
 
 /** A checkpoint that no assembly will ever choose: generation 0 of the present epoch. The next round writes the real one. */
@@ -108,16 +129,24 @@ async function retire(engine: ArrayEngine, device: Device): Promise<void> {
 }
 
 async function checkDevice(engine: ArrayEngine, device: Device, needed: number): Promise<void> {
-  const { shape } = engine.state;
   if (device.sizeBytes < needed) {
     throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, { found: `${device.sizeBytes} bytes`, expected: `at least ${needed} bytes`, action: 'use a larger device', exit: EXIT.usage });
   }
   const held = await recognise(device, engine.parts.plan.admission);
-  if (held === null || held.includes(shape.arrayUuid) || held.toLowerCase().includes('keelson')) return;
+  if (held === null || (await isFormerMember(engine, device))) return;
   throw new KeelsonError('MEMBER_HOLDS_DATA', `${device.path} holds something already`, {
     found: held,
     expected: 'an empty device',
     action: 'wipe it first (wipefs -a) if what it holds is not needed',
     exit: EXIT.refused,
   });
+}
+
+/** A device of this array that was taken out: what it holds is ours to overwrite. */
+async function isFormerMember(engine: ArrayEngine, device: Device): Promise<boolean> {
+  try {
+    return (await readSuperblock(device, engine.parts.plan.admission)).shape.arrayUuid === engine.state.shape.arrayUuid;
+  } catch {
+    return false;
+  }
 }

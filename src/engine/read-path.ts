@@ -119,7 +119,7 @@ export class ReadPath {
         continue;
       }
       const resident = table.memoryOf(place);
-      if (resident < 0 || (this.#state.damagedInRing.size > 0 && this.#state.damagedInRing.has(block))) request.bad.push(block);
+      if (resident < 0 || (this.#state.damagedInRing.size > 0 && this.#state.damagedInRing.get(place) === table.seqOfPlace(place))) request.bad.push(block);
       else {
         this.slab.view.copyWithin(memory, resident, resident + BLOCK_BYTES);
         this.counters.fromRing++;

@@ -100,6 +100,7 @@ export class RebuildRunner {
   /** Resolves when nothing is left to rebuild; rejects with what stops it. */
   async wait(): Promise<void> {
     while (this.#running !== null || this.#targets().length > 0) {
+      if (this.#stopped) throw new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
       if (this.#running === null) {
         if (this.lastError !== null) throw this.lastError;
         this.kick();

@@ -47,7 +47,7 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
     provider: options.provider,
     identity: { uuid: found.arrayUuid, epoch: found.epoch, lsn: found.headLsn, volumeBytes: found.volumeBytes },
   });
-  const engine = await assembleArray({ settings, clock, log: options.log, provider: options.provider });
+  const engine = await assembleArray({ settings, clock, log: options.log, provider: options.provider, restoring: true });
   const backup = options.backup(engine.parts.slab);
   try {
     await backup.open({ arrayUuid: found.arrayUuid, epoch: found.epoch, volumeBytes: found.volumeBytes, create: false, readOnly: true });
@@ -64,6 +64,8 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
       parts.plan.rebuild,
       (done) => options.onProgress(done, found.volumeBytes),
     );
+    await engine.checkpointer.settle();
+    state.protection = 'full';
     await engine.checkpointer.settle();
     return { lsn: found.headLsn, volumeBytes: found.volumeBytes, restoredBytes };
   } finally {

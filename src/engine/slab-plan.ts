@@ -5,6 +5,8 @@ import type { Slab } from '../memory/slab.js';
 
 /** Superblocks, checkpoints, integrity pages. */
 const META_BYTES = 4 * MIB;
+/** Blocks fetched from the backup for reads, on their way to the reader's pages: a memory of its own, or readers holding all pages would wait for each other. */
+const FETCH_BYTES = 8 * MIB;
 /** A device that becomes a member while the array runs: its signatures, its first superblock and checkpoint. */
 const ADMISSION_BYTES = MIB;
 /** Recovered blocks of degraded rows, on their way to the journal. */
@@ -19,6 +21,7 @@ const SEGMENT_BUFFERS_MIN = 4;
 export interface SlabPlan {
   readonly meta: SlabRegion;
   readonly admission: SlabRegion;
+  readonly fetch: SlabRegion;
   readonly lost: SlabRegion;
   readonly stripeScratch: readonly { readonly offset: SlabOffset; readonly bytes: Bytes }[];
   /** One ring segment: replication and recovery of segments that are not resident. */
@@ -35,7 +38,7 @@ export interface SlabPlan {
 /** Slab bytes that planSlab needs at least. */
 export function slabBytesMin(segmentBytes: Bytes, stripeBytes: Bytes, threads: number): Bytes {
   const scratch = stripeScratchBytes(stripeBytes, 0);
-  return META_BYTES + ADMISSION_BYTES + LOST_BYTES + threads * scratch + 3 * segmentBytes + rebuildBytes(stripeBytes) + SEGMENT_BUFFERS_MIN * segmentBytes + READ_AREA_MIN_BYTES;
+  return META_BYTES + ADMISSION_BYTES + FETCH_BYTES + LOST_BYTES + threads * scratch + 3 * segmentBytes + rebuildBytes(stripeBytes) + SEGMENT_BUFFERS_MIN * segmentBytes + READ_AREA_MIN_BYTES;
 }
 
 /** A task reads and writes whole stripes at worst, old and new side by side. */
@@ -66,6 +69,7 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
   };
   const meta = take(META_BYTES);
   const admission = take(ADMISSION_BYTES);
+  const fetch = take(FETCH_BYTES);
   const lost = take(LOST_BYTES);
   const scratchBytes = stripeScratchBytes(stripeBytes, Math.min(STRIPE_SCRATCH_BYTES, roundDown(slab.bytes / 16, MIB)));
   const stripeScratch = Array.from({ length: threads }, () => take(scratchBytes));
@@ -76,5 +80,5 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
   const segmentBuffers = Math.max(SEGMENT_BUFFERS_MIN, Math.floor(Math.min(left * 0.6, left - READ_AREA_MIN_BYTES) / segmentBytes));
   const buffers = take(segmentBuffers * segmentBytes);
   const reads = take(slab.bytes - at);
-  return { meta, admission, lost, stripeScratch, replication, drain, rebuild, segmentBuffersAt: buffers.offset, segmentBuffers, reads };
+  return { meta, admission, fetch, lost, stripeScratch, replication, drain, rebuild, segmentBuffersAt: buffers.offset, segmentBuffers, reads };
 }

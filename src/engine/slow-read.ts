@@ -104,7 +104,7 @@ export class BlockRecovery {
         continue;
       }
       const crc = journal.table.crc[place] as number;
-      if (!state.damagedInRing.has(block) && (await reader.read(place, 1, into))) {
+      if (state.damagedInRing.get(place) !== seq && (await reader.read(place, 1, into))) {
         result.from[i] = HAD_RING;
         result.crcs[i] = crc;
         this.counters.fromJournal++;

@@ -45,7 +45,21 @@ export interface BatchHeader {
 }
 
 /** Byte offsets of the header's fields. */
-const F = { magic: 0, version: 4, flags: 6, crc: 8, tag: 12, epoch: 16, seq: 24, at: 32, payload: 36, firstLsn: 40, flushedLsn: 48, entries: 56, chain: 60 } as const;
+const F = {
+  magic: 0,
+  version: 4,
+  flags: 6,
+  crc: 8,
+  tag: 12,
+  epoch: 16,
+  seq: 24,
+  at: 32,
+  payload: 36,
+  firstLsn: 40,
+  flushedLsn: 48,
+  entries: 56,
+  chain: 60,
+} as const;
 
 function putU64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value >>> 0, true);
@@ -57,7 +71,15 @@ function getU64(view: DataView, at: number): number {
 }
 
 /** Writes one entry of a batch under construction. base is the header's byte offset in the view. */
-export function putEntry(view: DataView, base: number, index: number, type: number, stream: number, block: BlockIndex, count: number): void {
+export function putEntry(
+  view: DataView,
+  base: number,
+  index: number,
+  type: number,
+  stream: number,
+  block: BlockIndex,
+  count: number,
+): void {
   const at = base + BATCH_HEADER_FIXED_BYTES + index * ENTRY_BYTES;
   view.setUint32(at, block >>> 0, true);
   view.setUint16(at + 4, Math.floor(block / 0x1_0000_0000), true);
@@ -68,7 +90,14 @@ export function putEntry(view: DataView, base: number, index: number, type: numb
 }
 
 /** Writes fixed part and checksums, zeroes the rest, and returns the header checksum (the next batch's chain). crcs[crcFirst ..] are the payload's. */
-export function sealBatch(view: DataView, memory: Uint8Array, base: number, header: BatchHeader, crcs: Uint32Array, crcFirst: number): number {
+export function sealBatch(
+  view: DataView,
+  memory: Uint8Array,
+  base: number,
+  header: BatchHeader,
+  crcs: Uint32Array,
+  crcFirst: number,
+): number {
   view.setUint32(base + F.magic, BATCH_MAGIC, true);
   view.setUint16(base + F.version, BATCH_VERSION, true);
   view.setUint16(base + F.flags, 0, true);
@@ -100,7 +129,13 @@ export interface DecodedBatch extends BatchHeader {
 /**
  * Checks and decodes the header at `base`; null when it is not a whole, well-formed batch header of this array. It never reads outside its block.
  */
-export function decodeBatch(view: DataView, memory: Uint8Array, base: number, arrayTag: number, segmentBlocks: number): DecodedBatch | null {
+export function decodeBatch(
+  view: DataView,
+  memory: Uint8Array,
+  base: number,
+  arrayTag: number,
+  segmentBlocks: number,
+): DecodedBatch | null {
   if (view.getUint32(base + F.magic, true) !== BATCH_MAGIC) return null;
   if (view.getUint16(base + F.version, true) !== BATCH_VERSION || view.getUint16(base + F.flags, true) !== 0) return null;
   if (view.getUint32(base + F.tag, true) !== arrayTag) return null;

@@ -106,7 +106,13 @@ export class GroupCommit {
     for (let position = 0; position < members.length; position++) {
       if (((table.copies[range.slot] as number) & (1 << position)) === 0 || !this.#source.isOnline(position)) continue;
       this.#writesLeft++;
-      (members[position] as Member).device.write(memory, this.#source.deviceOffset(position, range.slot, range.from), length, this.#onWritten, position);
+      (members[position] as Member).device.write(
+        memory,
+        this.#source.deviceOffset(position, range.slot, range.from),
+        length,
+        this.#onWritten,
+        position,
+      );
     }
     this.#onWritten(length, -1);
   }

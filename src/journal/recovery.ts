@@ -34,7 +34,12 @@ export interface RecoveryReport {
  * on at least one copy; the ring ends at the first batch of which that is not so, unless a later header proves that it had been flushed: then it is damage, not a crash,
  * and nothing is dropped silently. What lies beyond the end is made unrecognisable, so that no later recovery takes it for its own.
  */
-export async function recoverJournal(journal: Journal, slab: Slab, scratch: { offset: SlabOffset; bytes: number }, start: RecoveryStart): Promise<RecoveryReport> {
+export async function recoverJournal(
+  journal: Journal,
+  slab: Slab,
+  scratch: { offset: SlabOffset; bytes: number },
+  start: RecoveryStart,
+): Promise<RecoveryReport> {
   return new RingWalker(journal, slab, scratch, start).run();
 }
 
@@ -90,7 +95,10 @@ class RingWalker {
     }
     if (seq < destagedSeq || seq < drainedSeq || this.#lastLsn < knownLsn) {
       const needed = Math.max(destagedSeq, drainedSeq) - 1;
-      throw damaged(`ring segment ${seq} cannot be read on any journal member`, `segments ${tailSeq} to ${needed} of the ring, up to LSN ${knownLsn}`);
+      throw damaged(
+        `ring segment ${seq} cannot be read on any journal member`,
+        `segments ${tailSeq} to ${needed} of the ring, up to LSN ${knownLsn}`,
+      );
     }
     journal.headSeq = seq;
     journal.chain = this.#chain < 0 ? 0 : this.#chain;
@@ -162,7 +170,8 @@ class RingWalker {
     if (found !== null && found.missing.length === 0) return found;
     const flushed = copies.saysFlushed(found === null ? at : at + 1, this.#lastLsn + 1) || (await this.#laterSaysFlushed(seq + 1));
     if (!flushed) return null;
-    if (found === null) throw damaged(`the batch at block ${at} of ring segment ${seq} is damaged on every journal member`, 'a whole header on one of them');
+    if (found === null)
+      throw damaged(`the batch at block ${at} of ring segment ${seq} is damaged on every journal member`, 'a whole header on one of them');
     const first = copies.slot * this.#journal.segmentBlocks + at + 1;
     for (const p of found.missing) this.#lostPlaces.push(first + p);
     return found;
@@ -257,7 +266,11 @@ class RingWalker {
     let mask = copies.wholeMask();
     if (mask === 0) {
       mask = await copies.writeBack(memory, used);
-      if (mask === 0) throw damaged(`ring segment ${seq} is whole on no single journal member, and none takes it`, 'one journal member that can be written');
+      if (mask === 0)
+        throw damaged(
+          `ring segment ${seq} is whole on no single journal member, and none takes it`,
+          'one journal member that can be written',
+        );
     }
     journal.table.copies[slot] = mask;
     if (bitCount(mask) < bitCount(journal.chooseCopies(seq))) this.#incomplete.push(seq);
@@ -273,14 +286,20 @@ class RingWalker {
   async #forgetBeyond(headSeq: SegmentSeq): Promise<void> {
     for (let seq = headSeq; seq < this.#start.tailSeq + this.#journal.slots; seq++) {
       const heads = await this.#headsOf(seq);
-      for (let position = 0; position < heads.length; position++) if (heads[position] !== null) await this.#erase(position, this.#journal.table.slotOf(seq), 0);
+      for (let position = 0; position < heads.length; position++)
+        if (heads[position] !== null) await this.#erase(position, this.#journal.table.slotOf(seq), 0);
     }
   }
 
   async #erase(position: number, slot: number, at: number): Promise<void> {
     const memory = this.#headsAt + position * BLOCK_BYTES;
     this.#slab.view.fill(0, memory, memory + BLOCK_BYTES);
-    const result = await writeOutcome((this.#journal.members[position] as Member).device, memory, this.#journal.deviceOffset(position, slot, at), BLOCK_BYTES);
+    const result = await writeOutcome(
+      (this.#journal.members[position] as Member).device,
+      memory,
+      this.#journal.deviceOffset(position, slot, at),
+      BLOCK_BYTES,
+    );
     if (result < 0) this.#failed.set(position, -result);
   }
 }

@@ -87,7 +87,8 @@ export class Replicator {
         return false;
       }
       // Another device may have taken the position meanwhile.
-      if (table.seq[slot] === seq && journal.members[target] === member && journal.isOnline(target)) table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
+      if (table.seq[slot] === seq && journal.members[target] === member && journal.isOnline(target))
+        table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
       return true;
     } finally {
       journal.unpin(slot);

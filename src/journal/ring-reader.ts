@@ -54,7 +54,16 @@ export class RingReader {
     return this.#blockwise(slot, at, done, count, into, blocks, wanted, seq);
   }
 
-  async #blockwise(slot: number, at: number, from: number, count: number, into: SlabOffset, blocks: Float64Array, wanted: Uint32Array, seq: SegmentSeq): Promise<boolean> {
+  async #blockwise(
+    slot: number,
+    at: number,
+    from: number,
+    count: number,
+    into: SlabOffset,
+    blocks: Float64Array,
+    wanted: Uint32Array,
+    seq: SegmentSeq,
+  ): Promise<boolean> {
     const { table } = this.#journal;
     for (let i = from; i < count; i++) {
       let good = false;
@@ -112,7 +121,9 @@ export class RingReader {
 
   #holders(slot: number): number[] {
     const { table, members } = this.#journal;
-    return members.map((_, position) => position).filter((position) => ((table.copies[slot] as number) & (1 << position)) !== 0 && this.#journal.isOnline(position));
+    return members
+      .map((_, position) => position)
+      .filter((position) => ((table.copies[slot] as number) & (1 << position)) !== 0 && this.#journal.isOnline(position));
   }
 
   async #mend(slot: number, at: number, memory: SlabOffset): Promise<boolean> {

@@ -95,7 +95,9 @@ export class SlotCopies {
 
   /** Brings the slot from the online members that were left out. False when there are none. */
   async widen(): Promise<boolean> {
-    const others = this.#journal.members.map((_, position) => position).filter((position) => this.#journal.isOnline(position) && !this.#tried.has(position));
+    const others = this.#journal.members
+      .map((_, position) => position)
+      .filter((position) => this.#journal.isOnline(position) && !this.#tried.has(position));
     if (others.length === 0 || this.#copies.length >= this.#room) return false;
     const before = this.#copies.length;
     await this.load(others);
@@ -195,7 +197,8 @@ export class SlotCopies {
     const into = (this.#copies[0] as Copy).memory;
     for (let at = 0; at < used; at++) {
       const from = this.#copies[this.#source[at] as number];
-      if (from !== undefined && from.memory !== into) this.#slab.view.copyWithin(into + at * BLOCK_BYTES, from.memory + at * BLOCK_BYTES, from.memory + (at + 1) * BLOCK_BYTES);
+      if (from !== undefined && from.memory !== into)
+        this.#slab.view.copyWithin(into + at * BLOCK_BYTES, from.memory + at * BLOCK_BYTES, from.memory + (at + 1) * BLOCK_BYTES);
     }
     return into;
   }
@@ -204,7 +207,8 @@ export class SlotCopies {
   async writeBack(memory: SlabOffset, used: number): Promise<number> {
     for (const { position } of this.#copies) {
       const member = this.#journal.members[position] as Member;
-      if ((await writeOutcome(member.device, memory, this.#journal.deviceOffset(position, this.slot, 0), used * BLOCK_BYTES)) >= 0) return (1 << position) >>> 0;
+      if ((await writeOutcome(member.device, memory, this.#journal.deviceOffset(position, this.slot, 0), used * BLOCK_BYTES)) >= 0)
+        return (1 << position) >>> 0;
       member.writeErrors++;
     }
     return 0;

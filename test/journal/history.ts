@@ -147,7 +147,14 @@ export class History {
     };
     const tailSeq = Math.min(destagedSeq, drainedSeq);
     const [destagedLsn, drainedLsn] = [lsnBefore(destagedSeq), lsnBefore(drainedSeq)];
-    this.checkpoint = { ...this.checkpoint, tailSeq, destagedSeq, drainedSeq, knownLsn: Math.max(destagedLsn, drainedLsn), tailLsn: Math.min(destagedLsn, drainedLsn) };
+    this.checkpoint = {
+      ...this.checkpoint,
+      tailSeq,
+      destagedSeq,
+      drainedSeq,
+      knownLsn: Math.max(destagedLsn, drainedLsn),
+      tailLsn: Math.min(destagedLsn, drainedLsn),
+    };
     journal.setDestaged(destagedSeq);
     journal.setDrained(drainedSeq);
     journal.removeBefore(tailSeq);
@@ -183,7 +190,8 @@ export class History {
       this.t.fail(`${where}: ${String(error)} ${JSON.stringify(error)}`);
       throw error;
     }
-    if (lastLsn < promised || lastLsn > before) this.t.fail(`${where}: recovered up to LSN ${lastLsn}; promised ${promised}, written ${before}`);
+    if (lastLsn < promised || lastLsn > before)
+      this.t.fail(`${where}: recovered up to LSN ${lastLsn}; promised ${promised}, written ${before}`);
     this.dropped += before - lastLsn;
     this.entries = this.entries.slice(0, lastLsn);
     this.acknowledged = lastLsn;
@@ -217,12 +225,14 @@ export class History {
       const place = this.ring.journal.index.lookup(block);
       const version = wanted[block] as number;
       if (place === NOT_IN_RING) {
-        if (stripes[block] !== version) this.t.fail(`${where}: block ${block} is not in the ring, and the stripes have version ${stripes[block]} for ${version}`);
+        if (stripes[block] !== version)
+          this.t.fail(`${where}: block ${block} is not in the ring, and the stripes have version ${stripes[block]} for ${version}`);
       } else if (place === ZEROED) {
         if (version !== 0) this.t.fail(`${where}: block ${block} reads as zeroes, not as version ${version}`);
       } else {
         const bytes = await this.ring.read(place);
-        if (bytes === null || Buffer.compare(bytes, contentOf(block, version)) !== 0) this.t.fail(`${where}: block ${block} is ${bytes === null ? 'unreadable' : 'wrong'}`);
+        if (bytes === null || Buffer.compare(bytes, contentOf(block, version)) !== 0)
+          this.t.fail(`${where}: block ${block} is ${bytes === null ? 'unreadable' : 'wrong'}`);
       }
     }
   }

@@ -24,8 +24,26 @@ for (const [name, shape] of Object.entries(SHAPES)) {
       t.pass();
     });
   };
-  histories('P1: after a process crash at any moment every acknowledged write is found, and nothing but a prefix', 25, { lives: 4, stepsPerLife: 150, crash: 'process' });
-  histories('P2: after a power failure at any moment every flushed write is found, and nothing but a prefix', 25, { lives: 4, stepsPerLife: 150, crash: 'power' });
-  histories('one rotten byte in one copy costs nothing that was promised', 15, { lives: 4, stepsPerLife: 150, crash: 'either', bitrot: true });
-  histories('a member that dies on the way costs nothing that was promised', 15, { lives: 4, stepsPerLife: 200, crash: 'either', deaths: true });
+  histories('P1: after a process crash at any moment every acknowledged write is found, and nothing but a prefix', 25, {
+    lives: 4,
+    stepsPerLife: 150,
+    crash: 'process',
+  });
+  histories('P2: after a power failure at any moment every flushed write is found, and nothing but a prefix', 25, {
+    lives: 4,
+    stepsPerLife: 150,
+    crash: 'power',
+  });
+  histories('one rotten byte in one copy costs nothing that was promised', 15, {
+    lives: 4,
+    stepsPerLife: 150,
+    crash: 'either',
+    bitrot: true,
+  });
+  histories('a member that dies on the way costs nothing that was promised', 15, {
+    lives: 4,
+    stepsPerLife: 200,
+    crash: 'either',
+    deaths: true,
+  });
 }

@@ -52,6 +52,7 @@ export class Ring {
   closedSegments = 0;
   /** Set: failures are recorded when it resolves. */
   recording: Promise<void> = Promise.resolve();
+  fencing: Promise<void> | null = null;
 
   constructor(shape: RingShape, random: Random, images: (Uint8Array | null)[] = [], epoch = 1) {
     const segmentBytes = shape.segmentBlocks * BLOCK_BYTES;
@@ -59,7 +60,10 @@ export class Ring {
     this.shape = shape;
     this.random = random;
     this.slab = Slab.allocate(shape.buffers * segmentBytes + scratch + 2 * segmentBytes);
-    this.devices = Array.from({ length: shape.members }, (_, i) => new VolatileDevice(`m${i}`, this.slab, images[i] ?? new Uint8Array(shape.slots * segmentBytes + BLOCK_BYTES)));
+    this.devices = Array.from(
+      { length: shape.members },
+      (_, i) => new VolatileDevice(`m${i}`, this.slab, images[i] ?? new Uint8Array(shape.slots * segmentBytes + BLOCK_BYTES)),
+    );
     this.members = this.devices.map(
       (device, index) =>
         ({
@@ -91,6 +95,7 @@ export class Ring {
           this.fail(position, doing);
           await this.recording;
         },
+        fencing: () => this.fencing,
         space: () => {
           this.spaces++;
         },
@@ -100,7 +105,9 @@ export class Ring {
       },
     });
     this.reader = new RingReader(this.journal, this.slab);
-    this.replicator = new Replicator(this.journal, shape.copies, shape.buffers * segmentBytes + scratch, async (position) => this.fail(position, 'copy'));
+    this.replicator = new Replicator(this.journal, shape.copies, shape.buffers * segmentBytes + scratch, async (position) =>
+      this.fail(position, 'copy'),
+    );
   }
 
   get pageAt(): number {

@@ -63,7 +63,8 @@ test('the ring index says what a map says, through overwriting, zeroing and the 
         head++;
       }
       for (let block = 0; block < BLOCKS; block++) {
-        if (index.lookup(block) !== model.lookup(block)) t.fail(`seed ${seed + round}, step ${step}, block ${block}: ${index.lookup(block)}, not ${model.lookup(block)}`);
+        if (index.lookup(block) !== model.lookup(block))
+          t.fail(`seed ${seed + round}, step ${step}, block ${block}: ${index.lookup(block)}, not ${model.lookup(block)}`);
         const entry = model.newest.get(block);
         if (entry !== undefined && 'zeroSeq' in entry && index.zeroSeq(block) !== entry.zeroSeq) t.fail(`zero segment of block ${block}`);
       }
@@ -83,7 +84,11 @@ test('zero extents split, shrink and give their edges in order', (t) => {
   };
   index.zero(10, 30, 1);
   index.zero(20, 5, 2);
-  t.deepEqual(extents(), [[10, 20], [20, 25], [25, 40]]);
+  t.deepEqual(extents(), [
+    [10, 20],
+    [20, 25],
+    [25, 40],
+  ]);
   t.is(index.zeroSeq(22), 2);
   t.is(index.zeroSeq(25), 1);
   t.is(index.zeroSeq(40), -1);
@@ -93,7 +98,11 @@ test('zero extents split, shrink and give their edges in order', (t) => {
   t.is(index.nextZeroEdge(40, 100), 100);
   t.is(index.nextZeroEdge(0, 5), 5);
   index.zero(15, 20, 3);
-  t.deepEqual(extents(), [[10, 15], [15, 35], [35, 40]]);
+  t.deepEqual(extents(), [
+    [10, 15],
+    [15, 35],
+    [35, 40],
+  ]);
   index.dropZeroesBefore(3);
   t.deepEqual(extents(), [[15, 35]]);
   const later: number[] = [];

@@ -212,10 +212,12 @@ async function loadIntegrity(state: ArrayState, at: number, slab: Slab, shape: A
       state.integrityKnown[i] = 0;
       continue;
     }
+    // Of a member under rebuild only what lies below its mark is known: above, its zone holds what was never flushed, or nothing at all.
+    if (member.state === 'rebuilding') state.integrityKnown[i] = 0;
     const table = state.integrity[i] as IntegrityTable;
     const loaded = await table.load(member.device, state.bitmap, state.geometry.rows, region);
     member.readErrors += loaded.readErrors;
-    member.checksumErrors += loaded.lostPages.length;
+    if (member.state !== 'rebuilding') member.checksumErrors += loaded.lostPages.length;
   }
 }
 

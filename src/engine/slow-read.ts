@@ -134,6 +134,8 @@ export class BlockRecovery {
       });
       await this.#host.account(outcome);
       this.counters.repaired += outcome.repaired;
+      // A repair may have found out an entry that was lost with its page.
+      if (outcome.repaired > 0) for (const stripe of stripes) if (state.isWritten(stripe)) state.markChanged(stripe);
       const had = new Set<number>();
       trusted.forEach((i, at) => {
         const status = outcome.status[at];

@@ -1,4 +1,4 @@
-import { CRC_UNWRITTEN, integrityEntry } from './geometry.js';
+import { CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
 import { decodeRow } from './decode-row.js';
 import { ROLE_INPUT, ROLE_NEW, ROLE_NONE, ROLE_OLD, ROLE_OLD_AND_NEW, ROLE_OUTPUT, ROLE_UPDATE, ROLE_ZERO } from './roles.js';
 import { rowsSurvive } from './row-loss.js';
@@ -232,7 +232,7 @@ export class ApplyOperation {
     for (let d = 0; d < k; d++) {
       for (let row = 0; row < rows; row++) {
         const slot = (i * n + d) * rows + row;
-        if (ws.state[slot] === SLOT_DERIVED && integrityEntry(ws.crc[slot] as number) !== ws.entry(i, d, row)) return true;
+        if (ws.state[slot] === SLOT_DERIVED && !fitsEntry(ws.crc[slot] as number, ws.entry(i, d, row))) return true;
       }
     }
     return false;
@@ -247,6 +247,8 @@ export class ApplyOperation {
         const slot = (i * n + d) * rows + row;
         if (ws.state[slot] !== SLOT_DERIVED) continue;
         ws.queueWrite(i, d, row, ws.page[slot] as number);
+        // Says what it said before, but for one that was lost with its page.
+        ws.setEntry(i, d, row, integrityEntry(ws.crc[slot] as number));
         any = true;
       }
     }

@@ -72,7 +72,17 @@ export class StripeGeometry {
  */
 export const CRC_UNWRITTEN = 0;
 export const CRC_LOST = 1;
+/**
+ * What the integrity table puts for the blocks of a page that is lost (ENTRY_OF_LOST_PAGE): nothing vouches for the block, so what is stored there is an erasure, and what
+ * is reconstructed in its place has nothing to be compared with. (A block whose checksum is this by chance is compared with nothing either.)
+ */
+export const CRC_UNKNOWN = 0xffff_ffff;
 
 export function integrityEntry(crc: number): number {
   return crc < 2 ? crc + 2 : crc;
+}
+
+/** Whether content with this checksum may be the block that the entry speaks of. */
+export function fitsEntry(crc: number, entry: number): boolean {
+  return entry === CRC_UNKNOWN || integrityEntry(crc) === entry;
 }

@@ -1,5 +1,5 @@
 import { decodeRow, ROW_BEYOND, ROW_READS_MORE, wantEnough } from './decode-row.js';
-import { CRC_LOST, CRC_UNWRITTEN, integrityEntry } from './geometry.js';
+import { CRC_LOST, CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
 import {
   type RebuildTask,
   SOURCE_KEEP,
@@ -217,7 +217,7 @@ export class RebuildOperation {
         if (this.#mode[i * rows + row] !== ROW_DERIVE) continue;
         const slot = (i * n + d) * rows + row;
         if (ws.state[slot] !== SLOT_DERIVED && this.#taken[slot] !== TAKEN_PAGE) continue;
-        if (integrityEntry(ws.crc[slot] as number) !== ws.entry(i, d, row)) return false;
+        if (!fitsEntry(ws.crc[slot] as number, ws.entry(i, d, row))) return false;
       }
     }
     return true;

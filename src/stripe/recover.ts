@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import { decodeRow, ROW_BEYOND, ROW_READS_MORE, wantEnough } from './decode-row.js';
-import { CRC_LOST, integrityEntry } from './geometry.js';
+import { CRC_LOST, fitsEntry, integrityEntry } from './geometry.js';
 import type { RecoverOutcome, RecoverTask } from './stripe-pool.js';
 import {
   ACCESS_KNOWN,
@@ -116,7 +116,14 @@ export class RecoverOperation {
     for (let slot = 0; slot < slots; slot++) if (this.#repairs(slot)) this.#queueRepair(slot);
     ws.runWrites(false);
     let repaired = 0;
-    for (let slot = 0; slot < slots; slot++) if (this.#repairs(slot) && ws.writeFailed[Math.floor(slot / rows)] === 0) repaired += 1;
+    for (let slot = 0; slot < slots; slot++) {
+      if (!this.#repairs(slot)) continue;
+      const place = Math.floor(slot / rows);
+      if (ws.writeFailed[place] === 0) repaired += 1;
+      // Says what it said before, but for one that was lost with its page.
+      const i = Math.floor(place / n);
+      ws.setEntry(i, place - i * n, slot - place * rows, integrityEntry(ws.crc[slot] as number));
+    }
     return repaired;
   }
 
@@ -178,7 +185,7 @@ export class RecoverOperation {
       ws.zeroPage(page);
       return RECOVER_DONE;
     }
-    if (state === SLOT_DERIVED && ws.can(i, shard, ACCESS_KNOWN) && integrityEntry(ws.crc[slot] as number) !== entry) return RECOVER_BEYOND;
+    if (state === SLOT_DERIVED && ws.can(i, shard, ACCESS_KNOWN) && !fitsEntry(ws.crc[slot] as number, entry)) return RECOVER_BEYOND;
     if (state !== SLOT_LOADED && state !== SLOT_DERIVED) return RECOVER_BEYOND;
     crcs[b] = ws.crc[slot] as number;
     return RECOVER_DONE;
@@ -192,7 +199,7 @@ export class RecoverOperation {
     const place = Math.floor(slot / rows);
     const i = Math.floor(place / n);
     const shard = place - i * n;
-    return ws.can(i, shard, ACCESS_READ) && integrityEntry(ws.crc[slot] as number) === ws.entry(i, shard, slot - place * rows);
+    return ws.can(i, shard, ACCESS_READ) && fitsEntry(ws.crc[slot] as number, ws.entry(i, shard, slot - place * rows));
   }
 
   #queueRepair(slot: number): void {

@@ -1,5 +1,5 @@
 import { decodeRow } from './decode-row.js';
-import { integrityEntry } from './geometry.js';
+import { fitsEntry, integrityEntry } from './geometry.js';
 import { ROLE_NONE, ROLE_OLD, ROLE_UPDATE } from './roles.js';
 import { type MemberView, type ScrubOutcome, STRIPE_BEYOND } from './stripe-pool.js';
 import { ACCESS_READ, SLOT_ABSENT, SLOT_BAD, SLOT_DERIVED, SLOT_LOADED, SLOT_READABLE, SLOT_WANTED, SLOT_ZERO } from './slot-state.js';
@@ -71,7 +71,7 @@ export class ScrubOperation {
       const i = Math.floor(place / n);
       const shard = place - i * n;
       const row = slot - place * rows;
-      if (shard < ws.geometry.k && integrityEntry(ws.crc[slot] as number) !== ws.entry(i, shard, row)) {
+      if (shard < ws.geometry.k && !fitsEntry(ws.crc[slot] as number, ws.entry(i, shard, row))) {
         status[first + i] = STRIPE_BEYOND;
         this.#giveUp(i, row);
       } else {

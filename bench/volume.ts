@@ -27,7 +27,7 @@ const { values } = parseArgs({
 });
 
 const size = values.quick
-  ? { memberBytes: 192 * MIB, ringBytes: 128 * MIB, bytes: 384 * MIB, seconds: 2, rounds: 1, slabBytes: 128 * MIB }
+  ? { memberBytes: 192 * MIB, ringBytes: 128 * MIB, bytes: 384 * MIB, seconds: 2, rounds: 1, slabBytes: 192 * MIB }
   : { memberBytes: 512 * MIB, ringBytes: 1024 * MIB, bytes: 1024 * MIB, seconds: 8, rounds: 3, slabBytes: 256 * MIB };
 const rounds = Number(values.rounds ?? size.rounds);
 const plan = { bytes: size.bytes, seconds: Number(values.seconds ?? size.seconds) };

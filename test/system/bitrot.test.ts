@@ -31,7 +31,6 @@ test.beforeEach((t) => {
     journalMembers: journal,
     memberSize: `${MEMBER_BYTES / MIB}MiB`,
     journalSize: '32MiB',
-    slab: '64MiB',
   });
   t.context = { scratch, array, members: [...members, ...journal], image: join(scratch.memory, 'image') };
 });

@@ -117,7 +117,6 @@ async function small(scratch: Scratch, more: Partial<ArrayOptions>, journalDisks
     ...(journalDisks === 0 ? {} : { journalMembers: journal.map((disk) => disk.device) }),
     journalSize: '16MiB',
     segment: '1MiB',
-    slab: '64MiB',
     ...more,
   });
 }

@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
@@ -34,6 +35,8 @@ const LANES = 8;
 /** Acknowledged writes before the loss, and after it (when the array still takes writes). */
 const WRITES_BEFORE = 300;
 const WRITES_AFTER = 150;
+/** One way takes about a second; a way that takes this long hangs, and nothing after it can be trusted. */
+const WAY_TIMEOUT_MS = 45_000;
 const QUIET: EngineLog = { debug() {}, info() {}, warn() {}, error() {} };
 
 test.beforeEach((t) => {
@@ -171,7 +174,12 @@ async function tryAll(t: ExecutionContext<Scratch>, outside: boolean, sets: read
   const failures: string[] = [];
   let lossy = 0;
   for (const lost of sets) {
-    const result = await tryLoss(t, outside, lost, total);
+    const limit = new AbortController();
+    const hung = delay(WAY_TIMEOUT_MS, null, { signal: limit.signal });
+    const result = await Promise.race([tryLoss(t, outside, lost, total), hung]);
+    if (result === null) return t.fail(`loss of ${lost.join(', ')} hangs; before it: ${failures.slice(0, 5).join('\n')}`);
+    limit.abort();
+    hung.catch(() => undefined);
     failures.push(...result.failures);
     if (result.lostBlocks > 0) lossy++;
   }

@@ -144,6 +144,6 @@ function toml(options: ArrayOptions, socket: string, control: string): string {
   if (options.drain !== undefined)
     lines.push('', '[drain]', ...Object.entries(options.drain).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
   lines.push('', '[export]', `nbd = ["unix:${socket}"]`, `durability = "${options.durability ?? 'write-back'}"`);
-  lines.push('', '[control]', `socket = "${control}"`, '', '[memory]', `slab = "${options.slab ?? '96MiB'}"`, '');
+  lines.push('', '[control]', `socket = "${control}"`, '', '[memory]', `slab = "${options.slab ?? '160MiB'}"`, '');
   return lines.join('\n');
 }

@@ -3,6 +3,8 @@ import { KeelsonError } from '../base/errors.js';
 import type { Bytes } from '../base/units.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import type { Backup } from '../repository/backup.js';
+import { CRC_LOST } from '../stripe/geometry.js';
+import type { IntegrityTable } from '../member/integrity.js';
 import type { Member } from '../member/member-api.js';
 import { Rebuilder, type RebuildTarget } from '../rebuild/rebuilder.js';
 import { outlineRebuild, type RebuildOutline } from '../rebuild/rebuild-plan.js';
@@ -162,6 +164,9 @@ export class RebuildRunner {
       members: () => state.memberView(),
       isWritten: (stripe: number) => state.isWritten(stripe),
       changed: (stripe: number) => state.markChanged(stripe),
+      markLost: (member: number, block: number) => {
+        (state.integrity[member] as IntegrityTable).entries[block] = CRC_LOST;
+      },
       lock: (stripes: Float64Array) => engine.lock(stripes),
       unlock: engine.locks.release.bind(engine.locks),
       account: (outcome: Parameters<ArrayEngine['account']>[0]) => engine.account(outcome),

@@ -36,6 +36,8 @@ export interface RebuildHost extends SourceHost {
   members(): MemberView;
   isWritten(stripe: StripeIndex): boolean;
   changed(stripe: StripeIndex): void;
+  /** The block counts as zeroes for parity and is an error to its readers until it is written again. */
+  markLost(member: number, memberBlock: number): void;
   lock(stripes: Float64Array): Promise<StripeHold>;
   unlock(hold: StripeHold): void;
   account(outcome: StripeOutcome): Promise<void>;
@@ -146,9 +148,10 @@ export class Rebuilder {
       }
       // Beyond parity, or a survivor's block was bad: stripe by stripe with what journal and backup have.
       for (const stripe of left) await this.#provided(stripe);
-      for (const stripe of stripes) this.#host.changed(stripe);
       this.counters.doneStripes += stripes.length;
     } finally {
+      // Also after a failure: some stripes, or rows of one, may have been written before it.
+      for (const stripe of stripes) this.#host.changed(stripe);
       this.#host.unlock(hold);
     }
   }
@@ -203,6 +206,7 @@ export class Rebuilder {
     const words = new Uint32Array(geometry.stripeBlocks).fill(SOURCE_KEEP);
     const crcs = new Uint32Array(geometry.stripeBlocks);
     await this.#fetch(stripe, words, crcs, backup);
+    await this.#derive(stripe, words, crcs);
     if (rewrite.includes(1)) await this.#rewrite(stripe, rewrite, words, crcs);
     for (let slot = 0; slot < words.length; slot++) {
       if (this.#host.readable(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), stripe)) words[slot] = SOURCE_KEEP;
@@ -211,6 +215,11 @@ export class Rebuilder {
     }
     const outcome = await this.#rebuild({ members: this.#host.members(), stripes: Float64Array.of(stripe), targets: this.#targetIndexes(), provided: words, dataOnly: false });
     if (outcome.status[0] !== STRIPE_DONE) throw cannot(stripe, outcome.status[0] as number);
+    // Said last: what was written for parity's sake was zeroes.
+    for (let slot = 0; slot < from.length; slot++) {
+      if (from[slot] !== FROM_LOST) continue;
+      this.#host.markLost(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), geometry.memberBlock(stripe, slot % geometry.rows));
+    }
     this.counters.fromSurvivors += this.#survivingShards(stripe) * geometry.chunkBytes;
   }
 
@@ -243,6 +252,29 @@ export class Rebuilder {
     if (wanted.length > 0 && backup !== null) await this.#fetchBackup(stripe, wanted, words, crcs, backup);
   }
 
+  /** Blocks of a row with newer writes that nobody else has: the row as it lies on the members may still give them. */
+  async #derive(stripe: StripeIndex, words: Uint32Array, crcs: Uint32Array): Promise<void> {
+    const { geometry, pool } = this.#host;
+    const { from } = this.#sources;
+    const slots: number[] = [];
+    for (let slot = 0; slot < from.length; slot++) if (from[slot] === FROM_LOST) slots.push(slot);
+    if (slots.length === 0 || this.#host.isUntrusted(stripe)) return;
+    const page = this.#region.offset / BLOCK_BYTES;
+    const outcome = await pool.recover({
+      members: this.#host.members(),
+      blocks: Float64Array.from(slots, (slot) => stripe * geometry.stripeBlocks + slot),
+      pages: Uint32Array.from(slots, (slot) => page + slot),
+      repair: false,
+    });
+    await this.#host.account({ ...outcome, status: new Uint8Array(1) });
+    slots.forEach((slot, i) => {
+      if (outcome.status[i] !== 0) return;
+      from[slot] = FROM_PARITY;
+      crcs[slot] = outcome.crcs[i] as number;
+      words[slot] = crcs[slot] === 0 ? SOURCE_ZERO : page + slot;
+    });
+  }
+
   /** The backup delivers to consecutive pages: the end of the region takes them, then each goes to its slot's page. */
   async #fetchBackup(stripe: StripeIndex, wanted: number[], words: Uint32Array, crcs: Uint32Array, backup: Backup): Promise<void> {
     const { geometry } = this.#host;
@@ -265,8 +297,7 @@ export class Rebuilder {
   /** Rows whose parity does not fit: written again as if destaged, with every parity. */
   async #rewrite(stripe: StripeIndex, rewrite: Uint8Array, words: Uint32Array, crcs: Uint32Array): Promise<void> {
     const { geometry } = this.#host;
-    // A lost block counts as zeroes for parity; its entry becomes CRC_LOST with the rebuild that follows.
-    const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word === SOURCE_LOST ? SOURCE_ZERO : word));
+    const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word));
     const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: Float64Array.of(stripe), sources, crcs, rewrite: true });
     await this.#host.account(outcome);
     // STRIPE_FAILED without a failed write: members still away leave the row short of shards; what could be written was, and ring and backup keep the rest.

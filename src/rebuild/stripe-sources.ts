@@ -1,7 +1,7 @@
 import type { StripeIndex } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
 import { ZEROED } from '../journal/ring-index.js';
-import { CRC_UNWRITTEN, type StripeGeometry } from '../stripe/geometry.js';
+import { CRC_LOST, CRC_UNWRITTEN, type StripeGeometry } from '../stripe/geometry.js';
 
 /** Where one block of a stripe that lost more than its parity covers comes from. */
 export const FROM_NOTHING = 0;
@@ -115,7 +115,10 @@ function choose(host: SourceHost, stripe: StripeIndex, shard: number, row: numbe
   if (place >= 0 && host.placeReadable(place)) {
     out.from[slot] = FROM_RING;
     out.place[slot] = place;
-  } else if (place < 0 && host.entry(geometry.memberOf(stripe, shard), geometry.memberBlock(stripe, row)) === CRC_UNWRITTEN) out.from[slot] = FROM_ZERO;
-  else if (!drained || backupHas === null) out.from[slot] = FROM_LOST;
+    return;
+  }
+  const entry = place < 0 ? host.entry(geometry.memberOf(stripe, shard), geometry.memberBlock(stripe, row)) : -1;
+  if (entry === CRC_UNWRITTEN) out.from[slot] = FROM_ZERO;
+  else if (!drained || entry === CRC_LOST || backupHas === null) out.from[slot] = FROM_LOST;
   else out.from[slot] = backupHas[slot] === 1 ? FROM_BACKUP : FROM_ZERO;
 }

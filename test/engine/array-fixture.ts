@@ -1,0 +1,167 @@
+import { rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { systemClock } from '../../src/base/clock.js';
+import { KIB, MIB, type Bytes } from '../../src/base/units.js';
+import type { DrainSettings, Settings } from '../../src/config/settings.js';
+import { faultyProvider, type FaultyProvider } from '../../src/device/fault-device.js';
+import { createBlockingIo, createDeviceProvider } from '../../src/device/provider.js';
+import { createBackupClient } from '../../src/drain/backup-client.js';
+import type { ArrayEngine } from '../../src/engine/array-engine.js';
+import { assembleArray, memberPaths } from '../../src/engine/assemble.js';
+import { attachBackup } from '../../src/engine/backup-attach.js';
+import { createArray } from '../../src/engine/create.js';
+import type { EngineLog } from '../../src/engine/log.js';
+import { planSlab, slabBytesMin } from '../../src/engine/slab-plan.js';
+import { memberBytesFor } from '../../src/member/layout.js';
+import { Slab } from '../../src/memory/slab.js';
+import { inlineStripePool } from '../../src/stripe/inline-pool.js';
+import type { StripePool, StripePoolOptions } from '../../src/stripe/stripe-pool.js';
+import { scratchFolder } from '../device/scratch-files.js';
+
+export interface FixtureOptions {
+  readonly dataMembers?: number;
+  readonly parity?: number;
+  /** 0: the ring lies on the data members. */
+  readonly journalMembers?: number;
+  readonly copies?: number;
+  readonly chunkBytes?: Bytes;
+  readonly stripes?: number;
+  readonly segmentBytes?: Bytes;
+  readonly segments?: number;
+  /** Segments that the slab holds: destaged ones beyond it are read from the journal members. */
+  readonly buffers?: number;
+  /** false: no backup target. */
+  readonly backup?: boolean;
+  readonly drain?: Partial<DrainSettings>;
+  /** Real stripe threads instead of the calling thread. */
+  readonly threads?: boolean;
+  readonly log?: EngineLog;
+}
+
+export const SILENT: EngineLog = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** A drain that happens only when a test asks for it. */
+const DRAIN_BY_HAND: DrainSettings = { maxAge_ms: 3_600_000, maxBytes: 1024 * MIB, maxFill: 1, schedule: [], onDegraded: false };
+
+/** A small array of files with its backup in a directory, both real; its members can be killed. */
+export class ArrayFixture {
+  readonly folder: string;
+  readonly settings: Settings;
+  readonly paths: string[];
+  engine!: ArrayEngine;
+  provider!: FaultyProvider;
+  readonly #options: FixtureOptions;
+  #replacements = 0;
+
+  private constructor(folder: string, options: FixtureOptions) {
+    this.folder = folder;
+    this.#options = options;
+    this.settings = settingsOf(folder, options);
+    this.paths = memberPaths(this.settings);
+  }
+
+  /** A new array in a folder of its own, running. Stopped and removed after the test, or by close(). */
+  static async create(t: ExecutionContext, options: FixtureOptions = {}): Promise<ArrayFixture> {
+    const fixture = new ArrayFixture(scratchFolder(t), options);
+    const { settings } = fixture;
+    await createArray({ settings, force: false, clock: systemClock, provider: (slab) => createDeviceProvider(slab) });
+    await fixture.start();
+    return fixture;
+  }
+
+  /** Assembles the array from its members and starts it. Throws what assembly refuses. */
+  async start(): Promise<void> {
+    const { settings } = this;
+    let provider: FaultyProvider | null = null;
+    let slab: Slab | null = null;
+    const engine = await assembleArray({
+      settings,
+      clock: systemClock,
+      log: this.#options.log ?? SILENT,
+      provider: (memory) => {
+        slab = memory;
+        provider = faultyProvider(createDeviceProvider(memory), memory);
+        return provider;
+      },
+      ...(this.#options.threads ? {} : { pool: inlinePool }),
+    });
+    this.engine = engine;
+    this.provider = provider as unknown as FaultyProvider;
+    if (settings.backup !== null) {
+      attachBackup(
+        engine,
+        createBackupClient({ slab: slab as unknown as Slab, url: settings.backup.target.url, identity: '', knownHosts: '', compression: 'none', passphrase: '' }),
+      );
+      await engine.link?.connect();
+    }
+    engine.start();
+  }
+
+  /** Dies at once and without warning, for the main thread and for stripe threads. */
+  kill(members: readonly number[]): void {
+    for (const index of members) this.provider.faults(this.engine.state.paths[index] as string).kill();
+  }
+
+  drain(): Promise<void> {
+    return this.engine.drainLoop?.drainNow() ?? Promise.reject(new Error('the array has no backup'));
+  }
+
+  /** Path of a file that does not exist yet. */
+  newPath(): string {
+    return join(this.folder, `replacement-${this.#replacements++}`);
+  }
+
+  /** Stops the engine and gives the disk space back. */
+  async close(): Promise<void> {
+    await this.engine.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function inlinePool(options: StripePoolOptions): Promise<StripePool> {
+  const { context, scratch } = options;
+  const io = createBlockingIo(Slab.attach(context.slab).view, context.io);
+  const pool = inlineStripePool(context, io, scratch[0] as (typeof scratch)[number]);
+  return { ...pool, close: async () => io.close() };
+}
+
+function settingsOf(folder: string, options: FixtureOptions): Settings {
+  const { dataMembers = 6, parity = 2, journalMembers = 2, copies = 2, chunkBytes = 16 * KIB, stripes = 24 } = options;
+  const { segmentBytes = 256 * KIB, segments = 32, buffers = 4 } = options;
+  const ringBytes = segmentBytes * segments;
+  const role = journalMembers === 0 ? 'both' : 'data';
+  const memberBytes = memberBytesFor(role, chunkBytes, stripes, journalMembers === 0 ? ringBytes : 0);
+  return {
+    file: join(folder, 'keelson.toml'),
+    directory: folder,
+    name: 'fixture',
+    stripe: {
+      members: Array.from({ length: dataMembers }, (_, i) => join(folder, `data-${i}`)),
+      memberBytes,
+      dataShards: dataMembers - parity,
+      parity,
+      chunkBytes,
+      spares: [],
+    },
+    journal: { members: Array.from({ length: journalMembers }, (_, i) => join(folder, `journal-${i}`)), copies, ringBytes, segmentBytes },
+    backup:
+      options.backup === false
+        ? null
+        : { target: { kind: 'file', url: `file://${join(folder, 'vault')}`, path: join(folder, 'vault') }, compression: 'none', passphraseFile: null, onUnreachable: 'stall', keepPoints_ms: 604_800_000 },
+    drain: { ...DRAIN_BY_HAND, ...options.drain },
+    export: { nbd: [], durability: 'write-back' },
+    control: { socket: join(folder, 'control'), http: null },
+    memory: { slabBytes: slabFor(segmentBytes, chunkBytes * dataMembers, buffers) },
+  };
+}
+
+/** The smallest slab that holds so many segments. */
+function slabFor(segmentBytes: Bytes, stripeBytes: Bytes, buffers: number): Bytes {
+  const threads = Math.max(1, Math.min(4, availableParallelism()));
+  let bytes = slabBytesMin(segmentBytes, stripeBytes, threads);
+  // Dividing needs no memory.
+  while (planSlab({ bytes } as Slab, segmentBytes, stripeBytes, threads).segmentBuffers < buffers) bytes += segmentBytes;
+  return bytes;
+}

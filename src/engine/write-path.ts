@@ -141,10 +141,11 @@ export class WritePath {
     } finally {
       this.#pumping = false;
     }
-    if (this.#queue.length > 0 && this.#stalledSince < 0) {
-      this.#stalledSince = this.#clock.now();
+    if (this.#queue.length > 0) {
+      if (this.#stalledSince < 0) this.#stalledSince = this.#clock.now();
+      // Said again whenever the room that appeared was not enough: what was lacking first may be the slab, and then the ring.
       this.onStall();
-    } else if (this.#queue.length === 0 && this.#stalledSince >= 0) {
+    } else if (this.#stalledSince >= 0) {
       this.counters.stalled_ms += this.#clock.now() - this.#stalledSince;
       this.#stalledSince = -1;
     }

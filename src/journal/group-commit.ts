@@ -131,8 +131,8 @@ export class GroupCommit {
   #afterFencing(failures: Promise<unknown>[], then: () => void): void {
     const fencing = this.#source.hooks.fencing?.() ?? null;
     if (fencing !== null) failures.push(fencing);
-    if (failures.length === 0) return then();
-    void Promise.allSettled(failures).then(then);
+    if (failures.length === 0) then();
+    else void Promise.allSettled(failures).then(then);
   }
 
   #commit(): void {
@@ -155,7 +155,10 @@ export class GroupCommit {
   }
 
   whenFlushed(lsn: Lsn, done: Done): void {
-    if (lsn <= this.flushedLsn) return done(null);
+    if (lsn <= this.flushedLsn) {
+      done(null);
+      return;
+    }
     this.#flushed.push(lsn, done);
     if (lsn <= this.committedLsn) this.#startSync();
   }

@@ -50,8 +50,8 @@ class Bench {
     const finish = (bytes: Uint8Array) => (): void => done(null, { bytes: Buffer.from(bytes.subarray(0, length)), release: () => {} });
     // What a read gives is what was there when it began, or when it ended.
     const early = finish(this.content(offset / BLOCK_BYTES));
-    if (this.random.below(3) === 0) return early();
-    this.reads.push(this.random.below(2) === 0 ? early : () => finish(this.content(offset / BLOCK_BYTES))());
+    if (this.random.below(3) === 0) early();
+    else this.reads.push(this.random.below(2) === 0 ? early : () => finish(this.content(offset / BLOCK_BYTES))());
   }
 
   async step(): Promise<void> {

@@ -30,7 +30,7 @@ function seal(memory: Uint8Array, base: number, entries: readonly Entry[], chang
   const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
   const payloadBlocks = entries.reduce((sum, { type, count }) => sum + (type === ENTRY_WRITE ? count : 0), 0);
   const crcs = Uint32Array.from({ length: payloadBlocks }, (_, i) => i * 2_654_435_761);
-  entries.forEach(({ type, block, count }, i) => putEntry(view, base, i, type, 0, block, count));
+  for (const [i, { type, block, count }] of entries.entries()) putEntry(view, base, i, type, 0, block, count);
   const header = {
     arrayTag: TAG,
     epoch: 2 ** 33 + 5,
@@ -64,12 +64,12 @@ test('a batch header says again what was put in, 48-bit blocks and 53-bit number
   t.deepEqual(rest, header);
   t.true(crc !== 0);
   const view = new DataView(memory.buffer);
-  MIXED.forEach(({ type, block, count }, i) =>
-    t.deepEqual(
-      { type: entryType(view, BLOCK_BYTES, i), block: entryBlock(view, BLOCK_BYTES, i), count: entryCount(view, BLOCK_BYTES, i) },
-      { type, block, count },
-    ),
-  );
+  const decoded = MIXED.map((_, i) => ({
+    type: entryType(view, BLOCK_BYTES, i),
+    block: entryBlock(view, BLOCK_BYTES, i),
+    count: entryCount(view, BLOCK_BYTES, i),
+  }));
+  t.deepEqual(decoded, MIXED as Entry[]);
   for (let i = 0; i < 6; i++) t.is(payloadCrc(view, BLOCK_BYTES, 3, i), (i * 2_654_435_761) >>> 0);
   t.true(memory.subarray(0, BLOCK_BYTES).every((byte) => byte === 0xa5) && memory.subarray(2 * BLOCK_BYTES).every((byte) => byte === 0xa5));
 });

@@ -1,5 +1,5 @@
-import { CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
 import { decodeRow } from './decode-row.js';
+import { CRC_LOST, CRC_UNKNOWN, CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
 import { ROLE_INPUT, ROLE_NEW, ROLE_NONE, ROLE_OLD, ROLE_OLD_AND_NEW, ROLE_OUTPUT, ROLE_UPDATE, ROLE_ZERO } from './roles.js';
 import { rowsSurvive } from './row-loss.js';
 import {
@@ -30,10 +30,9 @@ import type { Scratch, Workspace } from './workspace.js';
 const BATCH_STRIPES_MAX = 512;
 /** Rows computed before their parity is checksummed: their parity stays in the second-level cache. */
 const ROWS_PER_FLUSH = 32;
-
 /** What happens to a row. */
 const ROW_UNTOUCHED = 0;
-/** Trim of what reads as zeroes already: only entries change, parity stays. */
+/** What is given is there already: only entries change, parity stays. */
 const ROW_SAME = 1;
 /** All data read as zeroes afterwards: entries only. */
 const ROW_ZERO = 2;
@@ -144,6 +143,7 @@ export class ApplyOperation {
     ws.loadRow(i, row);
     let keptReads = 0;
     let oldReads = 0;
+    let keptLost = false;
     let oldLost = false;
     let changes = false;
     let nonZero = false;
@@ -151,19 +151,22 @@ export class ApplyOperation {
       const source = task.sources[(first + i) * stripeBlocks + d * rows + row] as number;
       const state = ws.state[(i * n + d) * rows + row];
       if (source === SOURCE_KEEP) {
-        if (state === SLOT_ABSENT) return -1;
-        if (state === SLOT_READABLE) {
+        if (state === SLOT_ABSENT) keptLost = true;
+        else if (state === SLOT_READABLE) {
           keptReads += 1;
           nonZero = true;
         }
         continue;
       }
-      if (source !== SOURCE_ZERO) nonZero = true;
-      if (source !== SOURCE_ZERO || state !== SLOT_ZERO) changes = true;
+      if (source < SOURCE_LOST) {
+        nonZero = true;
+        if (state !== SLOT_ABSENT || !this.#sameAsLost(i, d, row, task.crcs[(first + i) * stripeBlocks + d * rows + row] as number)) changes = true;
+      } else if (state !== SLOT_ZERO) changes = true;
       if (state === SLOT_READABLE) oldReads += 1;
       else if (state === SLOT_ABSENT) oldLost = true;
     }
-    if (!changes) return ROW_SAME;
+    if (!changes && !task.rewrite) return ROW_SAME;
+    if (keptLost) return -1;
     if (!nonZero) return ROW_ZERO;
     let parityReads = 0;
     let parities = 0;
@@ -179,6 +182,21 @@ export class ApplyOperation {
     const delta = deltaFits && oldReads + parityReads < keptReads;
     this.#wantRow(task, first, i, row, delta);
     return delta ? ROW_DELTA : ROW_ENCODE;
+  }
+
+  /**
+   * True when the content given for a lost block is what its row's parity already gives. So it is when the block was journaled only for a neighbour to be written: were the
+   * row written again for it, its other lost blocks would have to be journaled in turn, and again this one for them, without end.
+   */
+  #sameAsLost(i: number, d: number, row: number, crc: number): boolean {
+    const ws = this.#ws;
+    const { k, m, n, rows } = ws.geometry;
+    if (ws.entry(i, d, row) !== integrityEntry(crc) || integrityEntry(crc) === CRC_UNKNOWN) return false;
+    let lost = 0;
+    for (let shard = 0; shard < n; shard++) {
+      if (ws.state[(i * n + shard) * rows + row] === SLOT_ABSENT || (shard >= k && ws.entry(i, shard, row) === CRC_STALE)) lost += 1;
+    }
+    return lost <= m;
   }
 
   /** Delta: the old content of given blocks, and the parity. Otherwise: the data blocks that are not given. */
@@ -297,7 +315,7 @@ export class ApplyOperation {
     for (let d = 0; d < k; d++) {
       const source = task.sources[(first + i) * stripeBlocks + d * rows + row] as number;
       const slot = (i * n + d) * rows + row;
-      const zero = source === SOURCE_ZERO || (source === SOURCE_KEEP && ws.state[slot] === SLOT_ZERO);
+      const zero = source === SOURCE_ZERO || source === SOURCE_LOST || (source === SOURCE_KEEP && ws.state[slot] === SLOT_ZERO);
       ws.math.role[d] = zero ? ROLE_ZERO : ROLE_INPUT;
       ws.math.first[d] = source < SOURCE_LOST ? source : (ws.page[slot] as number);
     }
@@ -369,7 +387,7 @@ export class ApplyOperation {
         const at = (first + i) * stripeBlocks + d * rows + row;
         const source = task.sources[at] as number;
         if (source === SOURCE_KEEP) continue;
-        ws.setEntry(i, d, row, source === SOURCE_ZERO ? CRC_UNWRITTEN : integrityEntry(task.crcs[at] as number));
+        ws.setEntry(i, d, row, source === SOURCE_ZERO ? CRC_UNWRITTEN : source === SOURCE_LOST ? CRC_LOST : integrityEntry(task.crcs[at] as number));
       }
       if (mode === ROW_SAME) continue;
       for (let p = k; p < n; p++) {

@@ -1,6 +1,6 @@
-import { CRC_LOST, CRC_UNWRITTEN, type StripeGeometry } from './geometry.js';
+import type { StripeGeometry } from './geometry.js';
 import type { MemberView } from './stripe-pool.js';
-import { ACCESS_KNOWN, ACCESS_READ, memberAccess, SLOT_ABSENT, SLOT_READABLE, slotState } from './slot-state.js';
+import { ACCESS_READ, memberAccess, SLOT_ABSENT, SLOT_READABLE, SLOT_ZERO, slotState } from './slot-state.js';
 import type { Workspace } from './workspace.js';
 
 /** What a stripe's tables say of a block, before anything is read. */
@@ -98,7 +98,7 @@ export function rowsSurvive(ws: Workspace, i: number, given: Uint16Array): boole
     let there = 0;
     let lostData = false;
     for (let shard = 0; shard < n; shard++) {
-      const zero = ws.can(i, shard, ACCESS_KNOWN) && entryIsZero(ws.entry(i, shard, row));
+      const zero = slotState(ws.access[i * n + shard] as number, ws.entry(i, shard, row)) === SLOT_ZERO;
       if (zero || inPlace(ws, i, shard)) there += 1;
       else if (shard < k) lostData = true;
     }
@@ -109,8 +109,4 @@ export function rowsSurvive(ws: Workspace, i: number, given: Uint16Array): boole
 
 function inPlace(ws: Workspace, i: number, shard: number): boolean {
   return ws.can(i, shard, ACCESS_READ) && ws.writeFailed[i * ws.geometry.n + shard] === 0;
-}
-
-function entryIsZero(entry: number): boolean {
-  return entry === CRC_UNWRITTEN || entry === CRC_LOST;
 }

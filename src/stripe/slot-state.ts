@@ -1,4 +1,4 @@
-import { CRC_LOST } from './geometry.js';
+import { CRC_LOST, CRC_UNWRITTEN } from './geometry.js';
 import type { MemberView } from './stripe-pool.js';
 
 /** What is known of one block of one shard. Zero: reads as zeroes without I/O (unwritten, or lost for good). */
@@ -38,8 +38,11 @@ export function memberAccess(view: MemberView, member: number, stripe: number): 
   return (known ? ACCESS_KNOWN : 0) | (there && known && stripe < mark ? ACCESS_READ : 0) | (there ? ACCESS_WRITE : 0);
 }
 
-/** SLOT_ABSENT, SLOT_ZERO or SLOT_READABLE. */
+/**
+ * SLOT_ABSENT, SLOT_ZERO or SLOT_READABLE. A table of which nothing is known begins empty: that a block is lost for good was put there since, by whoever
+ * made its row's parity without it.
+ */
 export function slotState(access: number, entry: number): number {
-  if ((access & ACCESS_KNOWN) !== 0 && entry <= CRC_LOST) return SLOT_ZERO;
+  if (entry === CRC_LOST || ((access & ACCESS_KNOWN) !== 0 && entry === CRC_UNWRITTEN)) return SLOT_ZERO;
   return (access & ACCESS_READ) !== 0 ? SLOT_READABLE : SLOT_ABSENT;
 }

@@ -62,7 +62,7 @@ export interface StripeOutcome {
 export interface ApplyTask {
   readonly members: MemberView;
   readonly stripes: Float64Array;
-  /** stripes.length * k * rows source words, in slot order (data shard * rows + row). */
+  /** stripes.length * k * rows source words (a page, SOURCE_KEEP, SOURCE_ZERO or SOURCE_LOST), in slot order (data shard * rows + row). */
   readonly sources: Uint32Array;
   /** The same shape: address-seeded CRC32C (not yet an integrity entry) of each source that is a page. */
   readonly crcs: Uint32Array;
@@ -100,7 +100,7 @@ export interface RebuildTask {
   /** Parity on the members is not trusted: only data and provided blocks are. */
   readonly dataOnly: boolean;
 }
-/** Rebuild only: the block is lost for good: it is written as zeroes for parity, and its entry becomes CRC_LOST. */
+/** The block is lost for good: it counts as zeroes for parity, and its entry becomes CRC_LOST. */
 export const SOURCE_LOST = 0xffff_fffd;
 
 /** Here STRIPE_BEYOND means that some row is beyond repair; other rows of the stripe are still repaired. */

@@ -40,6 +40,14 @@ const { values } = parseArgs({ options: { seed: { type: 'string' } } });
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const report = new Report();
 const scratch = new Scratch();
+/** All that were started: they end with the demonstration, however that ends. */
+const running: KeelsonProcess[] = [];
+
+async function serve(array: ArrayRig): Promise<KeelsonProcess> {
+  const server = array.spawn();
+  running.push(server);
+  return server.ready();
+}
 
 async function timed<T>(work: Promise<T>): Promise<{ readonly seconds: number; readonly value: T }> {
   const start = performance.now();
@@ -83,7 +91,7 @@ async function fill(array: ArrayRig): Promise<{ server: KeelsonProcess; model: C
   report.chapter('1. Six stripe members (4 data + 2 parity), two journal members, a backup host behind SFTP');
   const made = await timed(array.create());
   report.line('create', `${secondsOf(made.seconds)}: superblocks only, whatever the size`);
-  const started = await timed(array.serve());
+  const started = await timed(serve(array));
   const { volume } = await array.status();
   report.line('serve', `${secondsOf(started.seconds)}: a volume of ${bytesText(volume.bytes)} at ${array.uri}`);
   const model = new ContentModel(volume.bytes / BLOCK_BYTES);
@@ -193,7 +201,7 @@ async function restore(array: ArrayRig, model: ContentModel, loss: Loss): Promis
     lsn >= loss.drainedLsn && restoredWrites >= 0,
     `what was drained is there (LSN ${loss.drainedLsn} and more); the last ${countOf(lost)} writes, ${bytesText(lost * BLOCK_BYTES)}, were not yet drained and are lost`,
   );
-  const server = await array.serve();
+  const server = await serve(array);
   await verify(array, model.asOf(Math.max(0, restoredWrites)), `exactly LSN ${lsn}, nothing older or newer`);
   await showState(array);
   await server.stop();
@@ -240,6 +248,7 @@ try {
 const log = scratch.path('keelson.toml.log');
 if (report.failures > 0 && existsSync(log))
   report.plain(`\nthe server's last words:\n${readFileSync(log, 'utf8').slice(-LOG_SHOWN_BYTES)}`);
+for (const server of running) await server.kill();
 scratch.close();
 report.plain(
   report.failures === 0

@@ -80,6 +80,7 @@ export class DestageLoop {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       const closed = this.#journal.headSeq - this.#destager.appliedSeq;
+      if (closed === 0) this.#urgent = false;
       if (closed === 0 || (closed < this.#group && !this.#urgent)) break;
       if (closed <= this.#group) this.#urgent = false;
       if (!(await this.#pass())) return;

@@ -107,6 +107,7 @@ export class ArrayEngine {
     });
     this.reader = new RingReader(this.journal, slab);
     this.checkpointer = new Checkpointer(state, this.journal, plan.meta, clock, parts.generation, (member, error) => this.#markFailed(member, error));
+    this.checkpointer.settleTasks = () => pool.settled();
     this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
     this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
     this.recovery = new BlockRecovery({
@@ -144,6 +145,7 @@ export class ArrayEngine {
         isWritten: (stripe) => state.isWritten(stripe),
         changed: (stripe) => state.markChanged(stripe),
         isUntrusted: (stripe) => state.isUntrusted(stripe),
+        parityTrusted: (stripe) => state.parityTrusted(stripe),
         recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
         checkpoint: async (destagedSeq) => {
           await this.checkpointer.advance({ destagedSeq });
@@ -274,6 +276,8 @@ export class ArrayEngine {
   #markFailed(member: Member, error: KeelsonError): boolean {
     if (member.state === 'failed') return false;
     member.state = 'failed';
+    this.state.lostBeforeCrash = false;
+    this.state.tasksCountOnFailed = true;
     const path = member.device.path;
     this.parts.log.error({ member: member.index, path, error: error.describe() }, 'member failed');
     this.state.raise(`MEMBER_FAILED_${member.index}`, `member ${member.index} (${path}) failed: ${error.message}`, `keelson replace ${member.index} NEW-DEVICE`);

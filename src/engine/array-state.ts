@@ -106,6 +106,19 @@ export class ArrayState {
     return this.untrustedStripes > 0 && ((this.untrusted[stripe >>> 3] as number) & (1 << (stripe & 7))) !== 0;
   }
 
+  /**
+   * Every data member that is not whole was already called so before the crash that made stripes untrusted. Then a row that the crash tore has its lost blocks in the ring
+   * (DESIGN 12: they were journaled before it was touched), and a row without them there was not touched: its parity is right.
+   */
+  lostBeforeCrash = false;
+  /** A data member failed, and stripe tasks made before that may still be running. */
+  tasksCountOnFailed = false;
+
+  /** What is lost of the stripe may be reconstructed, for blocks without an undestaged entry in the ring. */
+  parityTrusted(stripe: StripeIndex): boolean {
+    return this.lostBeforeCrash || !this.isUntrusted(stripe);
+  }
+
   distrust(stripe: StripeIndex): void {
     if (this.isUntrustedBit(stripe)) return;
     this.untrusted[stripe >>> 3] = (this.untrusted[stripe >>> 3] as number) | (1 << (stripe & 7));

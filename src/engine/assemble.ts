@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Settings } from '../config/settings.js';
@@ -17,11 +16,9 @@ import type { StripePool, StripePoolOptions } from '../stripe/stripe-pool.js';
 import { ArrayEngine } from './array-engine.js';
 import { ArrayState } from './array-state.js';
 import type { EngineLog } from './log.js';
-import { planSlab } from './slab-plan.js';
+import { planSlab, stripeThreads } from './slab-plan.js';
 import { TrackedPool } from './tracked-pool.js';
 
-/** More threads than this only wait for the devices. */
-const STRIPE_THREADS_MAX = 4;
 const ASSEMBLY_REGION_BYTES = 4 * 1024 * 1024;
 
 export interface AssembleOptions {
@@ -154,7 +151,7 @@ async function assembleFrom(options: AssembleOptions, slab: Slab, provider: Devi
   for (const { device, path } of found) if (device && !members.some((member) => member?.device === device)) log.debug({ path }, 'closing a device that is left out');
   await Promise.all(found.map(({ device }) => (device && !members.some((member) => member?.device === device) ? device.close() : undefined)));
 
-  const threads = Math.max(1, Math.min(STRIPE_THREADS_MAX, availableParallelism()));
+  const threads = stripeThreads();
   const plan = planSlab(slab, shape.segmentBytes, shape.chunkBytes * shape.dataMembers, threads);
   const layout = dataLayout(members, shape);
   const integrity = records.slice(0, shape.dataMembers).map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
@@ -245,6 +242,11 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   }
   // Nothing may be written before every member that is there knows the new epoch (P10).
   await engine.checkpointer.fence();
+  state.lostBeforeCrash = state.lostDataMembers().every((index) => {
+    const before = checkpoint.members.find((row) => row.index === index)?.state;
+    // One that was being rebuilt had got further than the checkpoint says: rows between were touched as whole.
+    return (before === 'failed' || before === 'missing') && state.members[index]?.state !== 'rebuilding';
+  });
   distrustTouchedStripes(engine);
   await engine.replicator.run();
   engine.trustAfter(journal.headSeq);

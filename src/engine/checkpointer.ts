@@ -29,6 +29,8 @@ export class Checkpointer {
   readonly #clock: Clock;
   #checkedAt: number;
   readonly #onFailed: (member: Member, error: KeelsonError) => void;
+  /** Resolves when the stripe tasks made so far have ended. */
+  settleTasks: () => Promise<void> = () => Promise.resolve();
   #requests: Request[] = [];
   #running = false;
   #wantEpoch = false;
@@ -102,13 +104,19 @@ export class Checkpointer {
       const requests = this.#requests;
       this.#requests = [];
       try {
-        while (!(await this.#round())) this.#wantEpoch = true;
+        while (!(await this.#rounds())) this.#wantEpoch = true;
         for (const request of requests) request.resolve();
       } catch (error) {
         for (const request of requests) request.reject(error);
       }
     }
     this.#running = false;
+  }
+
+  /** A round; one that raised the epoch is followed by another that says so, or a device's older copy could pass for one that missed the raise. */
+  async #rounds(): Promise<boolean> {
+    const raises = this.#wantEpoch;
+    return (await this.#round()) && (!raises || (await this.#round()));
   }
 
   /** One round; false when a member failed in it. */
@@ -126,6 +134,12 @@ export class Checkpointer {
       whole = await this.#flushStripes();
       this.#wantFlush = !whole;
     }
+    // Rows that tasks of a moment ago may yet tear still counted on the failed member: it is not called failed before they have ended, since from then on
+    // a crash leaves its blocks of torn rows in the ring (ArrayState.lostBeforeCrash).
+    while (state.tasksCountOnFailed) {
+      state.tasksCountOnFailed = false;
+      await this.settleTasks();
+    }
     const raise = this.#wantEpoch;
     if (raise) {
       this.#wantEpoch = false;
@@ -138,7 +152,7 @@ export class Checkpointer {
       state.failure = new KeelsonError('ARRAY_FAILED', 'no member is left to write to', { action: 'restore from the backup', exit: EXIT.unavailable });
       throw state.failure;
     }
-    const checkpoint = this.#compose(destaged, drained, tail);
+    const checkpoint = this.#compose(destaged, drained, tail, !raise);
     const failures = raise
       ? await raiseEpoch(targets, checkpoint, this.#region)
       : await writeCheckpoint(
@@ -176,7 +190,7 @@ export class Checkpointer {
     }
   }
 
-  #compose(destagedSeq: SegmentSeq, drainedSeq: SegmentSeq, tailSeq: SegmentSeq): Checkpoint {
+  #compose(destagedSeq: SegmentSeq, drainedSeq: SegmentSeq, tailSeq: SegmentSeq, epochSettled: boolean): Checkpoint {
     const state = this.#state;
     return {
       epoch: state.epoch,
@@ -192,6 +206,7 @@ export class Checkpointer {
       destagedLsn: this.#lsnBefore(destagedSeq),
       drainedLsn: this.#lsnBefore(drainedSeq),
       cleanShutdown: this.#clean,
+      epochSettled,
       protection: state.protection,
       stripeBitmap: this.#durableBitmap,
     };

@@ -13,6 +13,7 @@ import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
+import { requireSlab, stripeThreads } from './slab-plan.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import { BLOCK_BYTES } from '../base/units.js';
 
@@ -49,6 +50,7 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
   const random = options.random ?? systemRandom;
   const dataRole: MemberRole = settings.journal.members.length === 0 ? 'both' : 'data';
   const dataJournal = dataRole === 'both' ? settings.journal.ringBytes : 0;
+  checkSlab(settings);
   const slab = Slab.allocate(CREATE_SLAB_BYTES);
   const region = slabRegion(slab, 0, CREATE_SLAB_BYTES);
   const provider = options.provider(slab);
@@ -83,6 +85,11 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
     for (const device of devices) await device.close();
     await provider.close();
   }
+}
+
+/** An array that could not be served on this configuration is not made. */
+function checkSlab(settings: Settings): void {
+  requireSlab(settings.memory.slabBytes, settings.journal.segmentBytes, settings.stripe.members.length * settings.stripe.chunkBytes, stripeThreads());
 }
 
 /** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is. */

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes, MIB, roundDown, roundUp, type SlabOffset } from '../base/units.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
@@ -50,17 +51,29 @@ function rebuildBytes(stripeBytes: Bytes): Bytes {
   return roundUp(Math.max(8 * MIB, 4 * stripeBytes), MIB);
 }
 
+/** More threads than this only wait for the devices. */
+const STRIPE_THREADS_MAX = 4;
+
+/** Threads for stripe work on this machine. */
+export function stripeThreads(): number {
+  return Math.max(1, Math.min(STRIPE_THREADS_MAX, availableParallelism()));
+}
+
+/** Throws SLAB_TOO_SMALL. */
+export function requireSlab(slabBytes: Bytes, segmentBytes: Bytes, stripeBytes: Bytes, threads: number): void {
+  const minimum = slabBytesMin(segmentBytes, stripeBytes, threads);
+  if (slabBytes >= minimum) return;
+  throw new KeelsonError('SLAB_TOO_SMALL', 'the slab is too small for this array', {
+    found: `memory.slab of ${slabBytes} bytes`,
+    expected: `at least ${minimum} bytes for segments of ${segmentBytes} bytes and stripes of ${stripeBytes} bytes`,
+    action: 'raise memory.slab or lower journal.segment',
+    exit: EXIT.usage,
+  });
+}
+
 /** Divides the slab. stripeBytes: all chunks of a stripe, data and parity. Throws SLAB_TOO_SMALL. */
 export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, threads: number): SlabPlan {
-  const minimum = slabBytesMin(segmentBytes, stripeBytes, threads);
-  if (slab.bytes < minimum) {
-    throw new KeelsonError('SLAB_TOO_SMALL', 'the slab is too small for this array', {
-      found: `memory.slab of ${slab.bytes} bytes`,
-      expected: `at least ${minimum} bytes for segments of ${segmentBytes} bytes and stripes of ${stripeBytes} bytes`,
-      action: 'raise memory.slab or lower journal.segment',
-      exit: EXIT.usage,
-    });
-  }
+  requireSlab(slab.bytes, segmentBytes, stripeBytes, threads);
   let at = 0;
   const take = (bytes: Bytes): SlabRegion => {
     const region = slabRegion(slab, at, roundUp(bytes, BLOCK_BYTES));

@@ -124,7 +124,7 @@ export class BlockRecovery {
     const stripes = Float64Array.from(new Set(Array.from(wanted, (block) => state.geometry.stripeOf(block)))).sort();
     const hold = how.locked ? null : await this.#host.lock(stripes);
     try {
-      const trusted = open.filter((i) => !state.isUntrusted(state.geometry.stripeOf(blocks[i] as number)));
+      const trusted = open.filter((i) => state.parityTrusted(state.geometry.stripeOf(blocks[i] as number)));
       if (trusted.length === 0) return open;
       const outcome = await pool.recover({
         members: state.memberView(),

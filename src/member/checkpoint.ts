@@ -17,6 +17,7 @@ const HEADER_CRC_AT = CHECKPOINT_HEADER_BYTES - 8;
 const WHOLE_CRC_AT = CHECKPOINT_HEADER_BYTES - 4;
 const PROTECTIONS: readonly Checkpoint['protection'][] = ['full', 'seeding', 'unprotected'];
 const FLAG_CLEAN = 1;
+const FLAG_EPOCH_SETTLED = 2;
 
 /** Bytes of an encoded checkpoint: whole blocks. */
 export function checkpointBytesFor(bitmapBytes: Bytes): Bytes {
@@ -34,7 +35,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
   record.bytes(uuidToBytes(arrayUuid));
   record.u64(checkpoint.destagedSeq).u64(checkpoint.drainedSeq).u64(checkpoint.tailSeq);
   record.u64(checkpoint.destagedLsn).u64(checkpoint.drainedLsn);
-  record.u32(checkpoint.cleanShutdown ? FLAG_CLEAN : 0).u32(PROTECTIONS.indexOf(checkpoint.protection));
+  record.u32((checkpoint.cleanShutdown ? FLAG_CLEAN : 0) | (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0)).u32(PROTECTIONS.indexOf(checkpoint.protection));
   record.u32(members.length).u32(0).u64(stripeBitmap.length);
   record.seek(CHECKPOINT_HEADER_BYTES);
   for (const member of members) encodeMember(record, member);
@@ -146,6 +147,7 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
       destagedLsn,
       drainedLsn,
       cleanShutdown: (flags & FLAG_CLEAN) !== 0,
+      ...((flags & FLAG_EPOCH_SETTLED) !== 0 ? { epochSettled: true } : {}),
       protection,
       stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),
     };

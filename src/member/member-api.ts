@@ -70,6 +70,8 @@ export interface Checkpoint {
   readonly destagedLsn: number;
   readonly drainedLsn: number;
   readonly cleanShutdown: boolean;
+  /** The epoch is on every member that was there: not so in the checkpoint that raises it, true in all after it. No write is accepted before. */
+  readonly epochSettled?: boolean;
   readonly protection: 'full' | 'seeding' | 'unprotected';
   /** One bit a stripe: 1 = its integrity entries are valid; 0 = never written, reads as zeroes. */
   readonly stripeBitmap: Uint8Array;

@@ -41,7 +41,8 @@ export interface Membership {
  * ARRAY_NO_CHECKPOINT (members, but not one whole checkpoint).
  *
  * Epochs: a bump is written to every online member before any write is accepted under it. So a member one epoch behind that the newest table calls online or
- * rebuilding only missed the end of an interrupted bump, and has missed no write. Any other member that is behind is stale.
+ * rebuilding only missed the end of an interrupted bump, and has missed no write: unless a later checkpoint says that the bump was completed (epochSettled), which one is
+ * written before any write is accepted. Then it is an old copy of the device. Any other member that is behind is stale.
  */
 export function assessMembership(found: readonly FoundMember[], arrayUuid?: string): Membership {
   const uuid = arrayUuid ?? commonestArray(found);
@@ -116,7 +117,7 @@ function epochVerdict(
   if (record.state === 'failed' || record.state === 'missing') return stale(`state ${record.state} at epoch ${checkpoint.epoch}`, 'online');
   if (own === epoch) return verdict('usable', null);
   // Without the table of the newest epoch nobody knows who was left out of it.
-  if (checkpoint.epoch === epoch && own === epoch - 1) return verdict('usable', null);
+  if (checkpoint.epoch === epoch && own === epoch - 1 && checkpoint.epochSettled !== true) return verdict('usable', null);
   return stale(`epoch ${own}`, `epoch ${epoch}`);
 }
 

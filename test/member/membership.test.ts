@@ -85,6 +85,12 @@ test('an epoch bump that a crash interrupted leaves nobody stale, wherever it st
   );
 });
 
+test('P10: an older copy of a member does not pass for one that missed the end of a bump once the bump was completed', (t) => {
+  const settled = { ...checkpointOf({ epoch: 5, generation: 9 }), epochSettled: true };
+  const found = [member(0, 5, settled), member(1, 5, settled), member(2, 4, checkpointOf({ epoch: 4 }))];
+  t.deepEqual(verdictsOf(found).slice(0, 3), ['usable', 'usable', 'stale']);
+});
+
 test('a bump that leaves a member out makes it stale as soon as anyone has it', (t) => {
   const without = table(8, [{ index: 6, state: 'failed' }]);
   for (let reached = 1; reached < 6; reached++) {

@@ -31,6 +31,8 @@ export class RebuildRunner {
   readonly #engine: ArrayEngine;
   readonly #region: SlabRegion;
   #rebuilder: Rebuilder | null = null;
+  /** Stripes that could not be rebuilt, and how often. */
+  readonly #failures = new Map<number, number>();
   #running: Promise<void> | null = null;
   #again = false;
   #stopped = false;
@@ -113,7 +115,7 @@ export class RebuildRunner {
 
   async #run(): Promise<void> {
     const { state, checkpointer, parts } = this.#engine;
-    const rebuilder = new Rebuilder(this.#host(), this.#region);
+    const rebuilder = new Rebuilder(this.#host(), this.#region, this.#failures);
     this.#rebuilder = rebuilder;
     this.#startedAt = parts.clock.now();
     this.lastError = null;

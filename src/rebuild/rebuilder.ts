@@ -11,17 +11,24 @@ import {
   SOURCE_KEEP,
   SOURCE_LOST,
   SOURCE_ZERO,
+  STRIPE_BEYOND,
   STRIPE_DONE,
   STRIPE_FAILED,
+  STRIPE_NEEDS_LOST,
   type StripeOutcome,
   type StripePool,
 } from '../stripe/stripe-pool.js';
-import { FROM_BACKUP, FROM_LOST, FROM_PARITY, FROM_RING, FROM_ZERO, newStripeSources, planStripe, type SourceHost, type StripeSources } from './stripe-sources.js';
+import { FROM_BACKUP, FROM_LOST, FROM_PARITY, FROM_RING, FROM_ZERO, newStripeSources, planStripe, type PlanScope, type SourceHost, type StripeSources } from './stripe-sources.js';
 
 /** Stripes of one task when parity suffices: a few MiB of each member, so that a task's I/O is long and a waiting write is not. */
 const STRIPES_PER_TASK = 64;
 /** Bytes of a member between two checkpoints of the progress. */
 const CHECKPOINT_EVERY_BYTES = 256 * 1024 * 1024;
+
+/** A stripe is planned anew when the ring moves under it; more often than this it waits for a quieter moment. */
+const PLANS_MAX = 16;
+/** Runs in which a stripe has to fail before its blocks that are bad and to be had from nowhere are given up: an error that passes must not cost data. */
+const GIVE_UP_AFTER = 3;
 
 /** A member that is being rebuilt. The object stands for the device: one that takes its place is another object. */
 export interface RebuildTarget {
@@ -75,10 +82,12 @@ export class Rebuilder {
   /** Whom the stripes under way are written to: those that have all stripes before them. */
   #active: readonly RebuildTarget[] = [];
   #turn: Promise<void> = Promise.resolve();
+  readonly #failures: Map<StripeIndex, number>;
 
-  /** region: pages for fetched blocks, at least one stripe's data. */
-  constructor(host: RebuildHost, region: SlabRegion) {
+  /** region: pages for fetched blocks, at least one stripe's data. failures: of each stripe that could not be rebuilt how often; kept from run to run. */
+  constructor(host: RebuildHost, region: SlabRegion, failures: Map<StripeIndex, number>) {
     this.#host = host;
+    this.#failures = failures;
     this.#region = region;
     this.#sources = newStripeSources(host.geometry);
     assert(region.bytes >= host.geometry.stripeBlocks * BLOCK_BYTES, 'rebuild memory holds the data of a stripe');
@@ -197,30 +206,52 @@ export class Rebuilder {
   }
 
   async #blueprint(stripe: StripeIndex): Promise<void> {
+    const failures = this.#failures.get(stripe) ?? 0;
+    let status = await this.#attempt(stripe, { wide: false, giveUp: false });
+    if (status === STRIPE_BEYOND) status = await this.#attempt(stripe, { wide: true, giveUp: failures + 1 >= GIVE_UP_AFTER });
+    if (status !== STRIPE_DONE) {
+      this.#failures.set(stripe, failures + 1);
+      throw cannot(stripe, status);
+    }
+    this.#failures.delete(stripe);
+    this.counters.fromSurvivors += this.#survivingShards(stripe) * this.#host.geometry.chunkBytes;
+  }
+
+  /** STRIPE_* of the stripe. */
+  async #attempt(stripe: StripeIndex, scope: PlanScope): Promise<number> {
     const { geometry } = this.#host;
+    const { from, rewrite } = this.#sources;
+    const words = new Uint32Array(geometry.stripeBlocks);
+    const crcs = new Uint32Array(geometry.stripeBlocks);
     const backup = this.#host.backup();
     const has = backup === null ? null : new Uint8Array(geometry.stripeBlocks);
     if (backup !== null && has !== null) await backup.lookup(stripe * geometry.stripeBlocks, geometry.stripeBlocks, has);
-    planStripe(this.#host, stripe, has, this.#sources);
-    const { from, rewrite } = this.#sources;
-    const words = new Uint32Array(geometry.stripeBlocks).fill(SOURCE_KEEP);
-    const crcs = new Uint32Array(geometry.stripeBlocks);
-    await this.#fetch(stripe, words, crcs, backup);
+    for (let plans = 1; ; plans++) {
+      planStripe(this.#host, stripe, has, this.#sources, scope);
+      words.fill(SOURCE_KEEP);
+      if (await this.#fetch(stripe, words, crcs, backup)) break;
+      if (plans === PLANS_MAX) throw cannot(stripe, STRIPE_FAILED);
+    }
     await this.#derive(stripe, words, crcs);
-    if (rewrite.includes(1)) await this.#rewrite(stripe, rewrite, words, crcs);
+    if (rewrite.includes(1)) {
+      const rewritten = await this.#rewrite(stripe, rewrite, words, crcs);
+      if (rewritten !== STRIPE_DONE) return rewritten;
+    }
     for (let slot = 0; slot < words.length; slot++) {
-      if (this.#host.readable(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), stripe)) words[slot] = SOURCE_KEEP;
-      if (from[slot] === FROM_LOST) this.counters.lostBlocks++;
+      const there = this.#host.readable(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), stripe);
+      if (there && !scope.wide) words[slot] = SOURCE_KEEP;
+      if (!there && from[slot] === FROM_LOST) this.counters.lostBlocks++;
       if (from[slot] === FROM_PARITY) this.counters.fromParity += BLOCK_BYTES;
     }
     const outcome = await this.#rebuild({ members: this.#host.members(), stripes: Float64Array.of(stripe), targets: this.#targetIndexes(), provided: words, dataOnly: false });
-    if (outcome.status[0] !== STRIPE_DONE) throw cannot(stripe, outcome.status[0] as number);
+    const status = outcome.status[0] as number;
+    if (status !== STRIPE_DONE || scope.wide) return status;
     // Said last: what was written for parity's sake was zeroes.
     for (let slot = 0; slot < from.length; slot++) {
       if (from[slot] !== FROM_LOST) continue;
       this.#host.markLost(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), geometry.memberBlock(stripe, slot % geometry.rows));
     }
-    this.counters.fromSurvivors += this.#survivingShards(stripe) * geometry.chunkBytes;
+    return status;
   }
 
   #survivingShards(stripe: StripeIndex): number {
@@ -230,8 +261,8 @@ export class Rebuilder {
     return n;
   }
 
-  /** Brings the planned blocks into the region, the block of slot s to page s of it. */
-  async #fetch(stripe: StripeIndex, words: Uint32Array, crcs: Uint32Array, backup: Backup | null): Promise<void> {
+  /** Brings the planned blocks into the region, the block of slot s to page s of it. False when a place of the ring is not the block's newest any more: then the plan is none. */
+  async #fetch(stripe: StripeIndex, words: Uint32Array, crcs: Uint32Array, backup: Backup | null): Promise<boolean> {
     const { journal, reader } = this.#host;
     const { from, place: places } = this.#sources;
     const page = this.#region.offset / BLOCK_BYTES;
@@ -239,8 +270,12 @@ export class Rebuilder {
     for (let slot = 0; slot < from.length; slot++) {
       if (from[slot] === FROM_RING) {
         const place = places[slot] as number;
+        const block = stripe * this.#host.geometry.stripeBlocks + slot;
+        if (journal.index.lookup(block) !== place) return false;
         const crc = journal.table.crc[place] as number;
-        if (await reader.read(place, 1, (page + slot) * BLOCK_BYTES)) {
+        const had = await reader.read(place, 1, (page + slot) * BLOCK_BYTES);
+        if (journal.index.lookup(block) !== place) return false;
+        if (had) {
           words[slot] = page + slot;
           crcs[slot] = crc;
           this.counters.fromJournal += BLOCK_BYTES;
@@ -250,6 +285,7 @@ export class Rebuilder {
       if (from[slot] === FROM_LOST) words[slot] = SOURCE_LOST;
     }
     if (wanted.length > 0 && backup !== null) await this.#fetchBackup(stripe, wanted, words, crcs, backup);
+    return true;
   }
 
   /** Blocks of a row with newer writes that nobody else has: the row as it lies on the members may still give them. */
@@ -294,15 +330,16 @@ export class Rebuilder {
     }
   }
 
-  /** Rows whose parity does not fit: written again as if destaged, with every parity. */
-  async #rewrite(stripe: StripeIndex, rewrite: Uint8Array, words: Uint32Array, crcs: Uint32Array): Promise<void> {
+  /** Rows whose parity does not fit: written again as if destaged, with every parity. STRIPE_BEYOND: a survivor's block in them is bad. */
+  async #rewrite(stripe: StripeIndex, rewrite: Uint8Array, words: Uint32Array, crcs: Uint32Array): Promise<number> {
     const { geometry } = this.#host;
     const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word));
     const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: Float64Array.of(stripe), sources, crcs, rewrite: true });
     await this.#host.account(outcome);
     // STRIPE_FAILED without a failed write: members still away leave the row short of shards; what could be written was, and ring and backup keep the rest.
     const short = outcome.status[0] === STRIPE_FAILED && !outcome.writeErrors.some((errors) => errors > 0);
-    if (outcome.status[0] !== STRIPE_DONE && !short) throw cannot(stripe, outcome.status[0] as number);
+    if (short) return STRIPE_DONE;
+    return outcome.status[0] === STRIPE_NEEDS_LOST ? STRIPE_BEYOND : (outcome.status[0] as number);
   }
 }
 

@@ -38,12 +38,20 @@ export function newStripeSources(geometry: StripeGeometry): StripeSources {
   return { from: new Uint8Array(geometry.stripeBlocks), place: new Float64Array(geometry.stripeBlocks), rewrite: new Uint8Array(geometry.rows) };
 }
 
+/** How much of a stripe is planned. */
+export interface PlanScope {
+  /** Survivors' blocks are bad too, nobody knows which: every data block is planned from outside the stripes, for those that turn out so. */
+  readonly wide: boolean;
+  /** With wide: a block that is to be had from nowhere is lost for good when parity cannot give it either. */
+  readonly giveUp: boolean;
+}
+
 /**
  * The blueprint of one stripe (DESIGN 7). With e lost shards only e - m blocks of a row have to be fetched, the journal's first, since parity gives the others. In a row
  * whose parity is not to be trusted, or with a newer version of a lost block still undestaged, every lost data block is taken from outside and the row written
  * again. backupHas[slot]: 1 when the backup holds data for the block, 0 when it reads as zeroes there; null without a backup.
  */
-export function planStripe(host: SourceHost, stripe: StripeIndex, backupHas: Uint8Array | null, out: StripeSources): void {
+export function planStripe(host: SourceHost, stripe: StripeIndex, backupHas: Uint8Array | null, out: StripeSources, scope: PlanScope = { wide: false, giveUp: false }): void {
   const { geometry } = host;
   out.from.fill(FROM_NOTHING);
   out.rewrite.fill(0);
@@ -57,21 +65,33 @@ export function planStripe(host: SourceHost, stripe: StripeIndex, backupHas: Uin
   const need = lostShards - geometry.m;
   const untrusted = host.isUntrusted(stripe);
   if (lostShards === 0 && !untrusted) return;
+  const from = scope.wide ? Array.from({ length: geometry.k }, (_, shard) => shard) : lost;
   for (let row = 0; row < geometry.rows; row++) {
-    if (untrusted || (need > 0 && lost.some((shard) => undestaged(host, stripe, shard, row)))) {
+    if (untrusted || ((need > 0 || scope.wide) && from.some((shard) => undestaged(host, stripe, shard, row)))) {
       out.rewrite[row] = 1;
       for (let shard = 0; shard < geometry.k; shard++) {
         const isLost = lost.includes(shard);
-        if (isLost || undestaged(host, stripe, shard, row)) choose(host, stripe, shard, row, backupHas, out);
+        if (!isLost && !scope.wide && !undestaged(host, stripe, shard, row)) continue;
+        choose(host, stripe, shard, row, backupHas, out);
+        // What is on a survivor may be good.
+        const slot = shard * geometry.rows + row;
+        if (!isLost && out.from[slot] === FROM_LOST && !undestaged(host, stripe, shard, row)) out.from[slot] = FROM_NOTHING;
       }
-      continue;
-    }
-    planRow(host, stripe, lost, need, row, backupHas, out);
+    } else if (scope.wide) {
+      for (let shard = 0; shard < geometry.k; shard++) choose(host, stripe, shard, row, backupHas, out);
+      if (!scope.giveUp) leaveToParity(geometry, row, out);
+    } else planRow(host, stripe, lost, need, row, backupHas, out);
   }
 }
 
+/** The blocks of a row that can be had from nowhere. */
+function leaveToParity(geometry: StripeGeometry, row: number, out: StripeSources): void {
+  for (let slot = row; slot < out.from.length; slot += geometry.rows) if (out.from[slot] === FROM_LOST) out.from[slot] = FROM_PARITY;
+}
+
 function planRow(host: SourceHost, stripe: StripeIndex, lost: number[], need: number, row: number, backupHas: Uint8Array | null, out: StripeSources): void {
-  const { rows } = host.geometry;
+  const { geometry } = host;
+  const { rows } = geometry;
   if (need <= 0) {
     for (const shard of lost) out.from[shard * rows + row] = FROM_PARITY;
     return;
@@ -90,7 +110,7 @@ function planRow(host: SourceHost, stripe: StripeIndex, lost: number[], need: nu
       else out.from[slot] = FROM_PARITY;
     }
   }
-  for (const shard of lost) if (out.from[shard * rows + row] === FROM_LOST) out.from[shard * rows + row] = FROM_PARITY;
+  leaveToParity(geometry, row, out);
 }
 
 function undestaged(host: SourceHost, stripe: StripeIndex, shard: number, row: number): boolean {

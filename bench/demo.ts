@@ -33,6 +33,7 @@ const WRITING_MS = 2000;
 const LAST_WRITING_MS = 6000;
 /** The story takes well under two minutes; past this something hangs, and that is a failure. */
 const SECONDS_MAX = 200;
+const ANSWER_MS = 5000;
 /** Of the server's log, when something went wrong. */
 const LOG_SHOWN_BYTES = 4000;
 
@@ -235,7 +236,9 @@ async function story(): Promise<void> {
 /** Resolves only when the story hangs: with what the array says of itself then. */
 async function hangs(): Promise<never> {
   await delay(SECONDS_MAX * 1000, undefined, { ref: false });
-  const status = await new ControlClient(scratch.path('keelson.ctl')).status().catch(() => 'no answer');
+  // It may not even answer.
+  const answer = new ControlClient(scratch.path('keelson.ctl')).status().catch(() => 'refused');
+  const status = await Promise.race([answer, delay(ANSWER_MS, 'no answer')]);
   throw new Error(`no progress after ${SECONDS_MAX} s; status: ${JSON.stringify(status, null, 1)}`);
 }
 

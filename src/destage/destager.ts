@@ -76,10 +76,7 @@ export class Destager {
     await this.#durable();
     let to = from;
     // The last free buffers are for the journal: blocks of degraded rows go through it before their rows are written.
-    while (to < limit && (this.#isResident(to) || this.#journal.buffers.available(journal.tailSeq, journal.destagedSeq) > BUFFERS_LEFT_TO_JOURNAL)) {
-      if (!(await this.#reader.load(to))) break;
-      to++;
-    }
+    while (to < limit && (this.#isResident(to) || (await this.#bring(to, to === from)))) to++;
     if (to === from) return 0;
     for (let seq = from; seq < to; seq++) journal.pin(journal.table.slotOf(seq));
     let whole = true;
@@ -100,6 +97,50 @@ export class Destager {
     this.#checkpoint(to);
     this.stats.passes++;
     return to - from;
+  }
+
+  /** Makes a segment resident, or finds that there is nothing left of it. first: nothing goes on without it, so segments after it give up their buffers. */
+  async #bring(seq: SegmentSeq, first: boolean): Promise<boolean> {
+    const { buffers, tailSeq, destagedSeq, headSeq, committedLsn, drainedSeq } = this.#journal;
+    const gone = this.#isGone(seq);
+    if (gone && seq >= drainedSeq) return true;
+    while (buffers.available(tailSeq, destagedSeq) <= BUFFERS_LEFT_TO_JOURNAL) if (!first || !buffers.spill(seq + 1, headSeq, committedLsn)) return false;
+    return gone ? this.#refill(seq) : this.#reader.load(seq);
+  }
+
+  /** No copy of the segment is left anywhere: its live blocks are lost, which their stripes then say, and the segments after it go on. */
+  #isGone(seq: SegmentSeq): boolean {
+    const { table, members } = this.#journal;
+    const copies = table.copies[table.slotOf(seq)] as number;
+    return !this.#isResident(seq) && !members.some((_, position) => (copies & (1 << position)) !== 0 && this.#journal.isOnline(position));
+  }
+
+  /** Makes a drained segment without journal copies resident from the backup. */
+  async #refill(seq: SegmentSeq): Promise<boolean> {
+    const { table, index, buffers, tailSeq, destagedSeq } = this.#journal;
+    const slot = table.slotOf(seq);
+    const first = slot * table.segmentBlocks;
+    const live: number[] = [];
+    for (let place = first; place < first + (table.used[slot] as number); place++) {
+      const block = index.blockAt[place] as number;
+      if (block >= 0 && index.lookup(block) === place) live.push(place);
+    }
+    live.sort((a, b) => (index.blockAt[a] as number) - (index.blockAt[b] as number));
+    if (!buffers.assign(slot, tailSeq, Math.min(destagedSeq, seq))) return false;
+    const memory = table.memory[slot] as number;
+    // While it is filled it must not be taken for resident by readers.
+    table.memory[slot] = -1;
+    const crcs = new Uint32Array(live.length);
+    const had = await this.#host.recoverLost(
+      Float64Array.from(live, (place) => index.blockAt[place] as number),
+      Uint32Array.from(live, (place) => memory / BLOCK_BYTES + place - first),
+      crcs,
+      false,
+    );
+    const whole = live.every((place, i) => index.lookup(index.blockAt[place] as number) !== place || (had[i] === true && crcs[i] === table.crc[place]));
+    table.memory[slot] = memory;
+    if (!whole) buffers.release(slot);
+    return whole;
   }
 
   /** Segments before this are applied; those from journal.destagedSeq on still wait for the checkpoint that says so. */

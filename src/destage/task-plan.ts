@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js';
 import { BLOCK_SHIFT, type SegmentSeq } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
 import type { StripeGeometry } from '../stripe/geometry.js';
-import { SOURCE_KEEP, SOURCE_ZERO } from '../stripe/stripe-pool.js';
+import { SOURCE_KEEP, SOURCE_LOST, SOURCE_ZERO } from '../stripe/stripe-pool.js';
 
 /** Ordinals of places inside one group: the low part of a sort key. 2^22 places are 16 GiB of ring. */
 const ORDINALS = 0x40_0000;
@@ -15,7 +15,7 @@ export interface StripeBatch {
 }
 
 /**
- * The live payload of a group of closed, resident segments, sorted by stripe. "Live" = the newest entry of its block in the whole ring: what was superseded
+ * The live payload of a group of closed segments, sorted by stripe; what is not resident is lost for good. "Live" = the newest entry of its block in the whole ring: what was superseded
  * by a later segment is left to that one.
  */
 export class GroupPlan {
@@ -37,7 +37,7 @@ export class GroupPlan {
     let n = 0;
     for (let seq = fromSeq; seq < toSeq; seq++) {
       const slot = table.slotOf(seq);
-      assert(table.seq[slot] === seq && (table.memory[slot] as number) >= 0, 'segments of a group are in the ring and resident');
+      assert(table.seq[slot] === seq, 'segments of a group are in the ring');
       const first = slot * table.segmentBlocks;
       for (let place = first; place < first + (table.used[slot] as number); place++) {
         const block = index.blockAt[place] as number;
@@ -78,7 +78,8 @@ export class GroupPlan {
       if (stripes[at] !== stripe) at++;
       const place = this.#places[key - stripe * ORDINALS] as number;
       const word = at * geometry.stripeBlocks + geometry.slotOf(journal.index.blockAt[place] as number);
-      sources[word] = journal.table.memoryOf(place) / (1 << BLOCK_SHIFT);
+      const memory = journal.table.memoryOf(place);
+      sources[word] = memory < 0 ? SOURCE_LOST : memory / (1 << BLOCK_SHIFT);
       crcs[word] = journal.table.crc[place] as number;
     }
     this.#next = end;

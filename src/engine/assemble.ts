@@ -2,10 +2,11 @@ import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
+import type { Journal } from '../journal/journal.js';
 import { recoverJournal } from '../journal/recovery.js';
 import { IntegrityTable } from '../member/integrity.js';
 import { type FoundMember, makeMember, openMember } from '../member/member.js';
-import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
+import type { ArrayShape, Checkpoint, Member, MemberRecord } from '../member/member-api.js';
 import { assessMembership, type Membership } from '../member/membership.js';
 import { computeLayout } from '../member/layout.js';
 import { Slab } from '../memory/slab.js';
@@ -235,6 +236,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
       tailLsn: Math.min(checkpoint.destagedLsn, checkpoint.drainedLsn),
       arrayTag,
     },
+    (seq) => checkpoint.cleanShutdown || copiesAtCheckpoint(journal, state, checkpoint, seq).some((position) => journal.isOnline(position)),
   );
   for (const block of report.lostBlocks) {
     const place = journal.index.lookup(block);
@@ -254,6 +256,16 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   if (!whole) state.raise('DESTAGE_BLOCKED', 'journaled writes could not be applied to the stripes yet', 'replace the lost members; until then the ring keeps the writes');
   const ms = Math.round(parts.clock.now() - started);
   log.info({ segments: report.segments, batches: report.batches, lastLsn: report.lastLsn, ms, clean: checkpoint.cleanShutdown }, 'journal recovered');
+}
+
+/** Journal positions that segment seq was, or would have been, written to: by the members that were there at the last checkpoint, since every loss makes a new one before writes go on. */
+function copiesAtCheckpoint(journal: Journal, state: ArrayState, checkpoint: Checkpoint, seq: number): number[] {
+  const there = (position: number): boolean => {
+    const record = checkpoint.members.find(({ index }) => index === state.journalPositions()[position]);
+    return record?.state === 'online' || record?.state === 'rebuilding';
+  };
+  const rotated = journal.members.map((_, i) => (seq + i) % journal.members.length);
+  return rotated.filter(there).slice(0, state.shape.journalCopies);
 }
 
 /** Every stripe that an undestaged entry touches may be half written. */

@@ -205,7 +205,8 @@ export class Checkpointer {
       tailSeq,
       destagedLsn: this.#lsnBefore(destagedSeq),
       drainedLsn: this.#lsnBefore(drainedSeq),
-      cleanShutdown: this.#clean,
+      // Without a journal member nothing can be written after this: once all is destaged the ring is of no more use.
+      cleanShutdown: this.#clean || (destagedSeq === this.#journal.headSeq && !state.journalPositions().some((index) => this.#takesWrites(index))),
       epochSettled,
       protection: state.protection,
       stripeBitmap: this.#durableBitmap,
@@ -215,6 +216,11 @@ export class Checkpointer {
   /** Progress that is on stable media: never more than the member has, and 0 for a device that has just taken the place. */
   #rebuiltOf(member: Member): number {
     return Math.min(member.rebuiltStripes, this.#durableRebuilt.get(member) ?? 0);
+  }
+
+  #takesWrites(index: number): boolean {
+    const member = this.#state.members[index];
+    return member?.state === 'online' || member?.state === 'rebuilding';
   }
 
   /** Highest LSN of the segments before seq. */

@@ -75,9 +75,13 @@ export class BlockRecovery {
     const n = blocks.length;
     const result: Recovered = { from: new Uint8Array(n), crcs: new Uint32Array(n), errors: new Array<KeelsonError | null>(n).fill(null) };
     let open = Array.from({ length: n }, (_, i) => i);
-    if (how.ringFirst) open = await this.#fromRing(blocks, pages, open, result, true);
+    // Drained, but never in the stripes: what these hold is older than the backup.
+    const newestInBackup: number[] = [];
+    if (how.ringFirst) open = await this.#fromRing(blocks, pages, open, result, true, newestInBackup);
     if (open.length > 0 && how.trusted) open = await this.#fromStripes(blocks, pages, open, result, how);
-    if (open.length > 0) open = await this.#fromRing(blocks, pages, open, result, false);
+    if (open.length > 0) open = await this.#fromRing(blocks, pages, open, result, false, newestInBackup);
+    open.push(...newestInBackup);
+    open.sort((a, b) => a - b);
     if (open.length > 0) open = await this.#fromBackup(blocks, pages, open, result);
     for (const i of open) {
       result.errors[i] ??= dataUnavailable(blocks[i] as number, 'neither the stripes, nor the journal, nor the backup has it');
@@ -86,7 +90,7 @@ export class BlockRecovery {
     return result;
   }
 
-  async #fromRing(blocks: Float64Array, pages: Uint32Array, open: number[], result: Recovered, undestagedOnly: boolean): Promise<number[]> {
+  async #fromRing(blocks: Float64Array, pages: Uint32Array, open: number[], result: Recovered, undestagedOnly: boolean, newestInBackup: number[]): Promise<number[]> {
     const { journal, reader, slab, state } = this.#host;
     const left: number[] = [];
     for (const i of open) {
@@ -108,6 +112,8 @@ export class BlockRecovery {
         result.from[i] = HAD_RING;
         result.crcs[i] = crc;
         this.counters.fromJournal++;
+      } else if (seq >= journal.destagedSeq && seq < journal.drainedSeq && journal.index.lookup(block) === place) {
+        newestInBackup.push(i);
       } else if (seq >= journal.destagedSeq && journal.index.lookup(block) === place) {
         // Its newest version is this one: anything else that could be found would be stale.
         result.errors[i] = dataUnavailable(block, 'its newest version was in the journal alone, and no copy of that is left');

@@ -33,14 +33,16 @@ export interface RecoveryReport {
  * Rebuilds the segment table and the ring index from what the journal members hold, from the checkpoint's tail on. A batch counts when every block of it is good
  * on at least one copy; the ring ends at the first batch of which that is not so, unless a later header proves that it had been flushed: then it is damage, not a crash,
  * and nothing is dropped silently. What lies beyond the end is made unrecognisable, so that no later recovery takes it for its own.
+ * endIsKnown: false when segment seq, had it been written, would be on members alone that are not here, so that a ring that seems to end before it may not end there.
  */
 export async function recoverJournal(
   journal: Journal,
   slab: Slab,
   scratch: { offset: SlabOffset; bytes: number },
   start: RecoveryStart,
+  endIsKnown: (seq: SegmentSeq) => boolean = () => true,
 ): Promise<RecoveryReport> {
-  return new RingWalker(journal, slab, scratch, start).run();
+  return new RingWalker(journal, slab, scratch, start, endIsKnown).run();
 }
 
 class RingWalker {
@@ -48,6 +50,7 @@ class RingWalker {
   readonly #slab: Slab;
   readonly #view: DataView;
   readonly #start: RecoveryStart;
+  readonly #endIsKnown: (seq: SegmentSeq) => boolean;
   /** One block for each position, for the first blocks of a slot. */
   readonly #headsAt: SlabOffset;
   /** Copies of the slot being read, and room for one more slot of one member. */
@@ -65,7 +68,8 @@ class RingWalker {
   /** The LSN before the tail is not known, so the first batch's is believed. */
   #anyLsn: boolean;
 
-  constructor(journal: Journal, slab: Slab, scratch: { offset: SlabOffset; bytes: number }, start: RecoveryStart) {
+  constructor(journal: Journal, slab: Slab, scratch: { offset: SlabOffset; bytes: number }, start: RecoveryStart, endIsKnown: (seq: SegmentSeq) => boolean) {
+    this.#endIsKnown = endIsKnown;
     this.#journal = journal;
     this.#slab = slab;
     this.#view = new DataView(slab.view.buffer, slab.view.byteOffset, slab.view.byteLength);
@@ -99,6 +103,14 @@ class RingWalker {
         `ring segment ${seq} cannot be read on any journal member`,
         `segments ${tailSeq} to ${needed} of the ring, up to LSN ${knownLsn}`,
       );
+    }
+    if (!this.#endIsKnown(seq)) {
+      throw new KeelsonError('JOURNAL_LOST', 'the ring journal may hold acknowledged writes on members that are not here', {
+        found: `no member that ring segment ${seq} would be on`,
+        expected: 'at least one of them: without it what the stripes and the backup hold may be older than what was acknowledged',
+        action: 'bring back a missing journal member; if there is none, restore from the backup',
+        exit: EXIT.unavailable,
+      });
     }
     journal.headSeq = seq;
     journal.chain = this.#chain < 0 ? 0 : this.#chain;

@@ -113,6 +113,12 @@ export class ArrayFixture {
     return join(this.folder, `replacement-${this.#replacements++}`);
   }
 
+  /** What a power failure leaves: nothing more reaches the members, and the engine is gone. */
+  async crash(): Promise<void> {
+    this.kill(this.paths.map((_, index) => index));
+    await this.engine.stop().catch(() => undefined);
+  }
+
   /** Stops the engine and gives the disk space back. */
   async close(): Promise<void> {
     await this.engine.stop();

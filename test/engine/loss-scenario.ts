@@ -6,7 +6,8 @@ import { CRC_UNWRITTEN } from '../../src/stripe/geometry.js';
 import type { ArrayFixture } from './array-fixture.js';
 import type { BlockModel } from './block-model.js';
 
-const LANES = 6;
+/** Writers at a time. */
+export const LANES = 6;
 /** Acknowledged requests of each part of the story, of 1 to 8 blocks each. */
 const WRITES = 60;
 /** More than the slab keeps of destaged segments, so that some of the undrained data are on journal members alone. */

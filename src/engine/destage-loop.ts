@@ -64,11 +64,14 @@ export class DestageLoop {
   kick(): void {
     if (this.#running !== null || this.#stopped) return;
     if (!this.#urgent && this.#journal.headSeq - this.#destager.appliedSeq < this.#group) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = null;
-      // What was asked for while the last checkpoint was awaited; a blocked pass is tried again by its timer.
-      if (this.blocked === null) this.kick();
-    });
+    // Started in a turn of its own: whoever asks for room may be asked again from inside the pass.
+    this.#running = Promise.resolve()
+      .then(() => this.#run())
+      .finally(() => {
+        this.#running = null;
+        // What was asked for while the last checkpoint was awaited; a blocked pass is tried again by its timer.
+        if (this.blocked === null) this.kick();
+      });
   }
 
   /** Room is wanted now. */

@@ -1,5 +1,5 @@
 import { KeelsonError } from '../base/errors.js';
-import type { StripeIndex } from '../base/units.js';
+import type { BlockIndex, StripeIndex } from '../base/units.js';
 import { IntegrityTable } from '../member/integrity.js';
 import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
 import { StripeGeometry } from '../stripe/geometry.js';
@@ -32,6 +32,8 @@ export class ArrayState {
   /** Stripes that a crash may have torn: their parity is not trusted until they are written again from the journal. */
   readonly untrusted: Uint8Array;
   untrustedStripes = 0;
+  /** Of all stripes one after the other, a bit a row; null while there are none. */
+  #untrustedRows: Uint8Array | null = null;
   /** Ring places whose every copy is damaged, with the segment they were in: the place is used again later. */
   readonly damagedInRing = new Map<number, number>();
   epoch: number;
@@ -119,7 +121,28 @@ export class ArrayState {
     return this.lostBeforeCrash || !this.isUntrusted(stripe);
   }
 
-  distrust(stripe: StripeIndex): void {
+  /** The row of this block may be torn; the other rows of its stripe are as they were, whatever happened to it. */
+  isUntrustedRow(block: BlockIndex): boolean {
+    if (this.#untrustedRows === null) return false;
+    const row = this.#rowOf(block);
+    return ((this.#untrustedRows[row >>> 3] as number) & (1 << (row & 7))) !== 0;
+  }
+
+  /** As parityTrusted, for one block. */
+  rowTrusted(block: BlockIndex): boolean {
+    return this.lostBeforeCrash || !this.isUntrustedRow(block);
+  }
+
+  #rowOf(block: BlockIndex): number {
+    return this.geometry.memberBlock(this.geometry.stripeOf(block), this.geometry.slotOf(block) % this.geometry.rows);
+  }
+
+  /** The row of this block may be torn, and so the stripe. */
+  distrust(block: BlockIndex): void {
+    const stripe = this.geometry.stripeOf(block);
+    const row = this.#rowOf(block);
+    this.#untrustedRows ??= new Uint8Array(Math.ceil((this.geometry.stripes * this.geometry.rows) / 8));
+    this.#untrustedRows[row >>> 3] = (this.#untrustedRows[row >>> 3] as number) | (1 << (row & 7));
     if (this.isUntrustedBit(stripe)) return;
     this.untrusted[stripe >>> 3] = (this.untrusted[stripe >>> 3] as number) | (1 << (stripe & 7));
     this.untrustedStripes++;
@@ -131,6 +154,7 @@ export class ArrayState {
 
   trustAll(): void {
     this.untrusted.fill(0);
+    this.#untrustedRows = null;
     this.untrustedStripes = 0;
   }
 

@@ -249,7 +249,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
     // One that was being rebuilt had got further than the checkpoint says: rows between were touched as whole.
     return (before === 'failed' || before === 'missing') && state.members[index]?.state !== 'rebuilding';
   });
-  distrustTouchedStripes(engine);
+  distrustTouchedRows(engine);
   await engine.replicator.run();
   engine.trustAfter(journal.headSeq);
   const whole = await engine.destageLoop.drainAll();
@@ -268,22 +268,29 @@ function copiesAtCheckpoint(journal: Journal, state: ArrayState, checkpoint: Che
   return rotated.filter(there).slice(0, state.shape.journalCopies);
 }
 
-/** Every stripe that an undestaged entry touches may be half written. */
-function distrustTouchedStripes(engine: ArrayEngine): void {
+/** Every row that an undestaged entry touches may be half written. */
+function distrustTouchedRows(engine: ArrayEngine): void {
   const { state, journal } = engine;
+  const { geometry } = state;
   const { table, index } = journal;
   for (let seq = journal.destagedSeq; seq < journal.headSeq; seq++) {
     const slot = table.slotOf(seq);
     const first = slot * table.segmentBlocks;
     for (let place = first; place < first + (table.used[slot] as number); place++) {
       const block = index.blockAt[place] as number;
-      if (block >= 0) state.distrust(state.geometry.stripeOf(block));
+      if (block >= 0) state.distrust(block);
     }
     const zeroes = table.zeroes[slot];
     for (let i = 0; zeroes && i < zeroes.first.length; i++) {
-      const firstStripe = state.geometry.stripeOf(zeroes.first[i] as number);
-      const lastStripe = state.geometry.stripeOf((zeroes.first[i] as number) + (zeroes.count[i] as number) - 1);
-      for (let stripe = firstStripe; stripe <= lastStripe; stripe++) if (state.isWritten(stripe)) state.distrust(stripe);
+      const start = zeroes.first[i] as number;
+      const end = start + (zeroes.count[i] as number);
+      for (let stripe = geometry.stripeOf(start); stripe <= geometry.stripeOf(end - 1); stripe++) {
+        if (!state.isWritten(stripe)) continue;
+        const base = stripe * geometry.stripeBlocks;
+        // The first shard's blocks stand for all rows of a stripe that is trimmed as a whole.
+        const whole = start <= base && end >= base + geometry.stripeBlocks;
+        for (let block = Math.max(start, base); block < Math.min(end, base + (whole ? geometry.rows : geometry.stripeBlocks)); block++) state.distrust(block);
+      }
     }
   }
 }

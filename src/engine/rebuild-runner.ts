@@ -162,6 +162,7 @@ export class RebuildRunner {
       readable: (member: number, stripe: number) => state.readable(member, stripe),
       entry: (member: number, block: number) => (state.integrityKnown[member] === 1 ? ((state.integrity[member]?.entries[block] as number) ?? -1) : -1),
       isUntrusted: (stripe: number) => state.isUntrusted(stripe),
+      isUntrustedRow: (block: number) => state.isUntrustedRow(block),
       placeReadable: (place: number) => journal.table.memoryOf(place) >= 0 || journal.table.copies[journal.table.slotOfPlace(place)] !== 0,
       members: () => state.memberView(),
       isWritten: (stripe: number) => state.isWritten(stripe),

@@ -130,35 +130,50 @@ export class BlockRecovery {
     const stripes = Float64Array.from(new Set(Array.from(wanted, (block) => state.geometry.stripeOf(block)))).sort();
     const hold = how.locked ? null : await this.#host.lock(stripes);
     try {
-      const trusted = open.filter((i) => state.parityTrusted(state.geometry.stripeOf(blocks[i] as number)));
-      if (trusted.length === 0) return open;
-      const outcome = await pool.recover({
-        members: state.memberView(),
-        blocks: Float64Array.from(trusted, (i) => blocks[i] as number),
-        pages: Uint32Array.from(trusted, (i) => pages[i] as number),
-        repair: how.repair,
-      });
-      await this.#host.account(outcome);
-      this.counters.repaired += outcome.repaired;
-      // A repair may have found out an entry that was lost with its page.
-      if (outcome.repaired > 0) for (const stripe of stripes) if (state.isWritten(stripe)) state.markChanged(stripe);
       const had = new Set<number>();
-      trusted.forEach((i, at) => {
-        const status = outcome.status[at];
-        if (status === 0) {
-          result.from[i] = HAD_STRIPES;
-          result.crcs[i] = outcome.crcs[at] as number;
-          this.counters.fromStripes++;
-          had.add(i);
-        } else if (status === 2) {
-          result.errors[i] = dataUnavailable(blocks[i] as number, 'it was lost beyond recovery; writing it again makes it whole');
-          had.add(i);
-        }
-      });
+      const fromRows = async (part: number[], strict?: 'fits' | 'spare'): Promise<void> => {
+        if (part.length === 0) return;
+        const outcome = await pool.recover({
+          members: state.memberView(),
+          blocks: Float64Array.from(part, (i) => blocks[i] as number),
+          pages: Uint32Array.from(part, (i) => pages[i] as number),
+          repair: how.repair,
+          ...(strict === undefined ? {} : { strict }),
+        });
+        await this.#host.account(outcome);
+        this.counters.repaired += outcome.repaired;
+        part.forEach((i, at) => {
+          const status = outcome.status[at];
+          if (status === 0) {
+            result.from[i] = HAD_STRIPES;
+            result.crcs[i] = outcome.crcs[at] as number;
+            this.counters.fromStripes++;
+            had.add(i);
+          } else if (status === 2) {
+            result.errors[i] = dataUnavailable(blocks[i] as number, 'it was lost beyond recovery; writing it again makes it whole');
+            had.add(i);
+          }
+        });
+        // A repair may have found out an entry that was lost with its page.
+        if (outcome.repaired > 0) for (const stripe of stripes) if (state.isWritten(stripe)) state.markChanged(stripe);
+      };
+      const torn = open.filter((i) => !state.rowTrusted(blocks[i] as number));
+      await fromRows(open.filter((i) => state.rowTrusted(blocks[i] as number)));
+      await fromRows(torn.filter((i) => !this.#rowTrimmed(blocks[i] as number)), 'fits');
+      await fromRows(torn.filter((i) => this.#rowTrimmed(blocks[i] as number)), 'spare');
       return open.filter((i) => !had.has(i));
     } finally {
       if (hold !== null) this.#host.unlock(hold);
     }
+  }
+
+  /** Some block of the row has a trim or zeroes in the ring that are not in the stripes for certain. */
+  #rowTrimmed(block: number): boolean {
+    const { state, journal } = this.#host;
+    const { geometry } = state;
+    const first = block - (geometry.slotOf(block) - (geometry.slotOf(block) % geometry.rows));
+    for (let shard = 0; shard < geometry.k; shard++) if (journal.index.zeroSeq(first + shard * geometry.rows) >= journal.destagedSeq) return true;
+    return false;
   }
 
   async #fromBackup(blocks: Float64Array, pages: Uint32Array, open: number[], result: Recovered): Promise<number[]> {

@@ -1,4 +1,4 @@
-import type { StripeIndex } from '../base/units.js';
+import type { BlockIndex, StripeIndex } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
 import { ZEROED } from '../journal/ring-index.js';
 import { CRC_LOST, CRC_UNWRITTEN, type StripeGeometry } from '../stripe/geometry.js';
@@ -21,6 +21,8 @@ export interface SourceHost {
   /** Integrity entry of a member's block, or -1 when nothing is known of it. */
   entry(member: number, memberBlock: number): number;
   isUntrusted(stripe: StripeIndex): boolean;
+  /** True for a block of a row that a crash may have torn. */
+  isUntrustedRow(block: BlockIndex): boolean;
   /** True when the ring place can still be read: resident, or on a healthy journal member. */
   placeReadable(place: number): boolean;
 }
@@ -67,7 +69,8 @@ export function planStripe(host: SourceHost, stripe: StripeIndex, backupHas: Uin
   if (lostShards === 0 && !untrusted) return;
   const from = scope.wide ? Array.from({ length: geometry.k }, (_, shard) => shard) : lost;
   for (let row = 0; row < geometry.rows; row++) {
-    if (untrusted || ((need > 0 || scope.wide) && from.some((shard) => undestaged(host, stripe, shard, row)))) {
+    const torn = untrusted && host.isUntrustedRow(stripe * geometry.stripeBlocks + row);
+    if (torn || ((need > 0 || scope.wide) && from.some((shard) => undestaged(host, stripe, shard, row)))) {
       out.rewrite[row] = 1;
       for (let shard = 0; shard < geometry.k; shard++) {
         const isLost = lost.includes(shard);

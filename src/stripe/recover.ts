@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.js';
+import { CrossCheck } from './cross-check.js';
 import { decodeRow, ROW_BEYOND, ROW_READS_MORE, wantEnough } from './decode-row.js';
 import { CRC_LOST, fitsEntry, integrityEntry } from './geometry.js';
 import type { RecoverOutcome, RecoverTask } from './stripe-pool.js';
@@ -32,6 +33,7 @@ const BATCH_STRIPES_MAX = 512;
 /** Puts wanted volume blocks at their pages: read where they are good, reconstructed where they are not. */
 export class RecoverOperation {
   readonly #ws: Workspace;
+  readonly #cross: CrossCheck;
   /** Distinct stripes of the batch, and per wanted block of the batch its slot. */
   #stripes = new Float64Array(0);
   #slots = new Int32Array(0);
@@ -41,6 +43,7 @@ export class RecoverOperation {
 
   constructor(workspace: Workspace) {
     this.#ws = workspace;
+    this.#cross = new CrossCheck(workspace);
   }
 
   run(task: RecoverTask, scratch: Scratch): RecoverOutcome {
@@ -138,6 +141,7 @@ export class RecoverOperation {
       any = true;
     }
     if (!any) return;
+    if (task.strict !== undefined) this.#refuseTorn(task.strict === 'spare');
     for (let reads = true; reads; ) {
       reads = false;
       for (let r = 0; r < this.#count * rows; r++) {
@@ -159,6 +163,31 @@ export class RecoverOperation {
     }
     ws.math.flush();
     ws.runCrcs();
+    if (task.strict === undefined) return;
+    for (let r = 0; r < this.#count * rows; r++) {
+      if (this.#row[r] === ROW_DECODE && !this.#cross.agrees(Math.floor(r / rows), r % rows)) this.#refuse(r);
+    }
+  }
+
+  /** Rows of which some block does not fit its entry are not reconstructed. */
+  #refuseTorn(spare: boolean): void {
+    const ws = this.#ws;
+    const { n, rows } = ws.geometry;
+    for (let slot = 0; slot < this.#count * n * rows; slot++) {
+      if (ws.state[slot] === SLOT_READABLE && this.#row[this.#rowOf(slot)] === ROW_DECODE) ws.state[slot] = SLOT_WANTED;
+    }
+    ws.readWanted(this.#count);
+    for (let r = 0; r < this.#count * rows; r++) {
+      if (this.#row[r] === ROW_DECODE && (ws.rowBad[r] === 1 || !this.#cross.possible(Math.floor(r / rows), r % rows, spare))) this.#row[r] = ROW_ASKED;
+    }
+  }
+
+  /** Nothing that was reconstructed of the row is believed. */
+  #refuse(r: number): void {
+    const ws = this.#ws;
+    const { n, rows } = ws.geometry;
+    const i = Math.floor(r / rows);
+    for (let slot = i * n * rows + (r % rows); slot < (i + 1) * n * rows; slot += rows) if (ws.state[slot] === SLOT_DERIVED) ws.state[slot] = SLOT_ABSENT;
   }
 
   /** Bad blocks met on the way, though not asked for, are repaired too. */

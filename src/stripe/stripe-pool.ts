@@ -77,6 +77,12 @@ export interface RecoverTask {
   readonly pages: Uint32Array;
   /** Write what was reconstructed back to members that are there but had a wrong checksum or a read error. */
   readonly repair: boolean;
+  /**
+   * A crash may have torn these rows: parity is used only of a row that proves whole. Every block of it that is there fits its entry, and when there are more than k of
+   * them they fit each other. With k of them, none may be unwritten beside written ones: an entry tells an overwritten block from the one it was flushed for, but not
+   * when there was none. 'spare': there have to be more than k, since blocks of the rows were trimmed, which leaves their content as it was.
+   */
+  readonly strict?: 'fits' | 'spare';
 }
 
 export interface RecoverOutcome extends Omit<StripeOutcome, 'status'> {

@@ -146,7 +146,7 @@ export class ArrayEngine {
         changed: (stripe) => state.markChanged(stripe),
         isUntrusted: (stripe) => state.isUntrusted(stripe),
         parityTrusted: (stripe) => state.parityTrusted(stripe),
-        recoverLost: (blocks, pages, crcs) => this.#recoverLost(blocks, pages, crcs),
+        recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
         checkpoint: async (destagedSeq) => {
           await this.checkpointer.advance({ destagedSeq });
           this.#trustWhatIsWritten();
@@ -244,9 +244,8 @@ export class ArrayEngine {
     });
   }
 
-  async #recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array): Promise<boolean[]> {
-    // Whether its row's parity may be used is found out for each block.
-    const had = await this.recovery.recover(blocks, pages, { trusted: true, locked: true, repair: false, ringFirst: false });
+  async #recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, trusted: boolean): Promise<boolean[]> {
+    const had = await this.recovery.recover(blocks, pages, { trusted, locked: true, repair: false, ringFirst: false });
     crcs.set(had.crcs);
     return Array.from(had.from, (from) => from !== HAD_NOWHERE);
   }

@@ -183,7 +183,8 @@ export class Journal {
     if (!internal && !this.spilling && free - 1 < this.#options.parity * undestaged) return false;
     const reservedBuffers = internal ? 0 : RESERVED_BUFFERS;
     while (this.buffers.available(this.tailSeq, this.destagedSeq) <= reservedBuffers) {
-      if (!this.spilling || !this.buffers.spill(this.destagedSeq, this.headSeq, this.committedLsn)) return false;
+      // What destaging journals itself may always spill: it is what makes room again.
+      if (!(this.spilling || internal) || !this.buffers.spill(this.destagedSeq, this.headSeq, this.committedLsn)) return false;
     }
     const copies = this.chooseCopies(this.headSeq);
     if (copies === 0) {

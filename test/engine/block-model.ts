@@ -112,6 +112,11 @@ export class BlockModel {
     for (let first = 0; first < this.blocks; first += run) await this.write(first, Math.min(run, this.blocks - first));
   }
 
+  /** Resolves when no request is unanswered. */
+  async answered(): Promise<void> {
+    while (this.#open > 0) await new Promise<void>((turn) => setImmediate(turn));
+  }
+
   flush(): Promise<void> {
     return new Promise((resolve, reject) => this.#volume().flush((error) => (error === null ? resolve() : reject(error))));
   }

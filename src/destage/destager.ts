@@ -1,11 +1,20 @@
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type SegmentSeq } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
+import { ZEROED } from '../journal/ring-index.js';
 import type { RingReader } from '../journal/ring-reader.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import type { StripeGeometry } from '../stripe/geometry.js';
 import type { StripeHold } from '../stripe/stripe-lock.js';
-import { type MemberView, SOURCE_KEEP, SOURCE_ZERO, STRIPE_DONE, STRIPE_NEEDS_LOST, type StripeOutcome, type StripePool } from '../stripe/stripe-pool.js';
+import {
+  type MemberView,
+  SOURCE_KEEP,
+  SOURCE_ZERO,
+  STRIPE_DONE,
+  STRIPE_NEEDS_LOST,
+  type StripeOutcome,
+  type StripePool,
+} from '../stripe/stripe-pool.js';
 import { GroupPlan, type StripeBatch, ZeroPlan } from './task-plan.js';
 
 /** What the destager asks of the array around it. */
@@ -23,6 +32,8 @@ export interface DestageHost {
   changed(stripe: number): void;
   /** The stripe may have been torn by a crash: its parity is not trusted until written again. */
   isUntrusted(stripe: number): boolean;
+  /** What is lost of the stripe, and is not in the ring, may still be reconstructed: always so of a stripe that is not untrusted. */
+  parityTrusted(stripe: number): boolean;
   /** Recovers volume blocks (ascending) to slab pages; crc 0 = reads as zeroes. Result per block: true when had. Uses the stripes when trusted, else ring and backup. */
   recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, trusted: boolean): Promise<boolean[]>;
   /** Makes stripes, integrity pages and cursors durable, in that order, with destagedSeq advanced to seq. */
@@ -198,24 +209,32 @@ export class Destager {
 
   async #apply(batch: StripeBatch): Promise<boolean> {
     const hold = await this.#host.lock(batch.stripes);
+    const held: number[] = [];
     try {
       const rewrite = batch.stripes.some((stripe) => this.#host.isUntrusted(stripe));
       let outcome = await this.#run(batch, rewrite);
       for (let round = 0; round < 2 && outcome.status.includes(STRIPE_NEEDS_LOST); round++) {
         const { status } = outcome;
-        const turn = this.#lostTurn.then(() => this.#journalLost(batch, status));
+        const turn = this.#lostTurn.then(() => this.#journalLost(batch, status, held));
         this.#lostTurn = turn.catch(() => false);
         if (!(await turn)) return false;
         outcome = await this.#run(batch, rewrite);
       }
       return outcome.status.every((status) => status === STRIPE_DONE);
     } finally {
+      for (const slot of held) this.#journal.unpin(slot);
       this.#host.unlock(hold);
     }
   }
 
   async #run(batch: StripeBatch, rewrite: boolean): Promise<StripeOutcome> {
-    const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: batch.stripes, sources: batch.sources, crcs: batch.crcs, rewrite });
+    const outcome = await this.#host.pool.apply({
+      members: this.#host.members(),
+      stripes: batch.stripes,
+      sources: batch.sources,
+      crcs: batch.crcs,
+      rewrite,
+    });
     for (let i = 0; i < batch.stripes.length; i++) this.#host.changed(batch.stripes[i] as number);
     this.stats.stripes += batch.stripes.length;
     this.stats.bytesRead += outcome.bytesRead;
@@ -226,9 +245,9 @@ export class Destager {
 
   /**
    * The write hole when degraded (DESIGN 12): before a row with a lost, untouched data block is changed, that block is recovered and journaled like any
-   * other write; then the row may be torn.
+   * other write; then the row may be torn. held: takes the slots whose memory the batch then uses, pinned.
    */
-  async #journalLost(batch: StripeBatch, status: Uint8Array): Promise<boolean> {
+  async #journalLost(batch: StripeBatch, status: Uint8Array, held: number[]): Promise<boolean> {
     const { geometry } = this.#host;
     const view = this.#host.members();
     for (let i = 0; i < batch.stripes.length; i++) {
@@ -244,17 +263,21 @@ export class Destager {
           const word = d * geometry.rows + row;
           const member = geometry.memberOf(stripe, d);
           const readable = (view.handle[member] as number) >= 0 && stripe < (view.rebuiltStripes[member] as number);
-          if (batch.sources[base + word] === SOURCE_KEEP && !readable) wanted.push(word);
+          if (batch.sources[base + word] !== SOURCE_KEEP || readable) continue;
+          // What is journaled and not destaged is the newest, and after a crash the only content to be trusted.
+          if (this.#isUndestaged(stripe * geometry.stripeBlocks + word))
+            this.#takeFromRing(batch, base + word, stripe * geometry.stripeBlocks + word, held);
+          else wanted.push(word);
         }
       }
       wanted.sort((a, b) => a - b);
-      if (!(await this.#journalBlocks(batch, base, stripe, wanted))) return false;
+      if (!(await this.#journalBlocks(batch, base, stripe, wanted, held))) return false;
     }
     await this.#durable();
     return true;
   }
 
-  async #journalBlocks(batch: StripeBatch, base: number, stripe: number, words: number[]): Promise<boolean> {
+  async #journalBlocks(batch: StripeBatch, base: number, stripe: number, words: number[], held: number[]): Promise<boolean> {
     const { geometry } = this.#host;
     const room = Math.floor(this.#scratch.bytes / BLOCK_BYTES);
     for (let first = 0; first < words.length; first += room) {
@@ -262,36 +285,52 @@ export class Destager {
       const blocks = Float64Array.from(part, (word) => stripe * geometry.stripeBlocks + word);
       const pages = Uint32Array.from(part, (_, i) => this.#scratch.offset / BLOCK_BYTES + i);
       const crcs = new Uint32Array(part.length);
-      const had = await this.#host.recoverLost(blocks, pages, crcs, !this.#host.isUntrusted(stripe));
+      const had = await this.#host.recoverLost(blocks, pages, crcs, this.#host.parityTrusted(stripe));
       for (let i = 0; i < part.length; i++) {
         const word = base + (part[i] as number);
         if (had[i] !== true) return false;
-        this.#journalOne(batch, word, blocks[i] as number, pages[i] as number, crcs[i] as number);
+        this.#journalOne(blocks[i] as number, pages[i] as number, crcs[i] as number);
+        this.#takeFromRing(batch, word, blocks[i] as number, held);
       }
     }
     return true;
   }
 
-  #journalOne(batch: StripeBatch, word: number, block: number, page: number, crc: number): void {
+  #isUndestaged(block: number): boolean {
+    // Counted from this pass's own group: an applied segment may leave the ring with the checkpoint under way, while the row is being written.
+    const { index, table } = this.#journal;
+    const newest = index.lookup(block);
+    return newest >= 0 ? table.seqOfPlace(newest) >= this.appliedSeq : newest === ZEROED && index.zeroSeq(block) >= this.appliedSeq;
+  }
+
+  #journalOne(block: number, page: number, crc: number): void {
     const journal = this.#journal;
-    const newest = journal.index.lookup(block);
-    const undestaged = newest >= 0 ? journal.table.seqOfPlace(newest) >= journal.destagedSeq : newest === -2 && journal.index.zeroSeq(block) >= journal.destagedSeq;
-    if (!undestaged) {
-      if (journal.writeRoom(true) < 1) {
-        throw new KeelsonError('RING_FULL', 'the ring has no room for the blocks of a degraded row', { action: 'wait for draining, or replace the failed member' });
-      }
-      if (crc === 0) journal.appendZero(block, 1);
-      else journal.appendWrite(block, 1, this.#scratch.slab.view, page * BLOCK_BYTES);
-      this.stats.lostJournaled++;
+    // A writer may have been faster.
+    if (this.#isUndestaged(block)) return;
+    if (journal.writeRoom(true) < 1) {
+      throw new KeelsonError('RING_FULL', 'the ring has no room for the blocks of a degraded row', {
+        action: 'wait for draining, or replace the failed member',
+      });
     }
-    const place = journal.index.lookup(block);
+    if (crc === 0) journal.appendZero(block, 1);
+    else journal.appendWrite(block, 1, this.#scratch.slab.view, page * BLOCK_BYTES);
+    this.stats.lostJournaled++;
+  }
+
+  #takeFromRing(batch: StripeBatch, word: number, block: number, held: number[]): void {
+    const { index, table } = this.#journal;
+    const place = index.lookup(block);
     if (place < 0) {
       batch.sources[word] = SOURCE_ZERO;
       return;
     }
-    const memory = journal.table.memoryOf(place);
-    if (memory < 0) throw new KeelsonError('RING_FULL', 'a block of a degraded row is not resident', { action: 'give the slab more memory' });
+    const memory = table.memoryOf(place);
+    if (memory < 0)
+      throw new KeelsonError('RING_FULL', 'a block of a degraded row is not resident', { action: 'give the slab more memory' });
+    const slot = table.slotOfPlace(place);
+    this.#journal.pin(slot);
+    held.push(slot);
     batch.sources[word] = memory / BLOCK_BYTES;
-    batch.crcs[word] = journal.table.crc[place] as number;
+    batch.crcs[word] = table.crc[place] as number;
   }
 }

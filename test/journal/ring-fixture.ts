@@ -19,6 +19,8 @@ export interface RingShape {
   readonly slots: number;
   readonly segmentBlocks: number;
   readonly buffers: number;
+  /** Slab memory behind the ring's own, for the test. */
+  readonly extraBytes?: number;
 }
 
 export const SMALL: RingShape = { members: 2, copies: 2, slots: 8, segmentBlocks: 16, buffers: 8 };
@@ -59,7 +61,7 @@ export class Ring {
     const scratch = 8 * segmentBytes;
     this.shape = shape;
     this.random = random;
-    this.slab = Slab.allocate(shape.buffers * segmentBytes + scratch + 2 * segmentBytes);
+    this.slab = Slab.allocate(shape.buffers * segmentBytes + scratch + 2 * segmentBytes + (shape.extraBytes ?? 0));
     this.devices = Array.from(
       { length: shape.members },
       (_, i) => new VolatileDevice(`m${i}`, this.slab, images[i] ?? new Uint8Array(shape.slots * segmentBytes + BLOCK_BYTES)),
@@ -108,6 +110,11 @@ export class Ring {
     this.replicator = new Replicator(this.journal, shape.copies, shape.buffers * segmentBytes + scratch, async (position) =>
       this.fail(position, 'copy'),
     );
+  }
+
+  /** Slab offset of the extra memory. */
+  get extraAt(): number {
+    return (this.shape.buffers + 10) * this.shape.segmentBlocks * BLOCK_BYTES;
   }
 
   get pageAt(): number {

@@ -265,9 +265,10 @@ export class Destager {
           const readable = (view.handle[member] as number) >= 0 && stripe < (view.rebuiltStripes[member] as number);
           if (batch.sources[base + word] !== SOURCE_KEEP || readable) continue;
           // What is journaled and not destaged is the newest, and after a crash the only content to be trusted.
-          if (this.#isUndestaged(stripe * geometry.stripeBlocks + word))
-            this.#takeFromRing(batch, base + word, stripe * geometry.stripeBlocks + word, held);
-          else wanted.push(word);
+          const block = stripe * geometry.stripeBlocks + word;
+          if (!this.#isUndestaged(block)) wanted.push(word);
+          else if (await this.#inMemory(block)) this.#takeFromRing(batch, base + word, block, held);
+          else return false;
         }
       }
       wanted.sort((a, b) => a - b);
@@ -303,10 +304,24 @@ export class Destager {
     return newest >= 0 ? table.seqOfPlace(newest) >= this.appliedSeq : newest === ZEROED && index.zeroSeq(block) >= this.appliedSeq;
   }
 
+  /** Brings the newest entry of a block, whose segment gave its memory away, to memory again: as an entry of its own. False when no copy has it. */
+  async #inMemory(block: number): Promise<boolean> {
+    const { index, table } = this.#journal;
+    const place = index.lookup(block);
+    if (place < 0 || table.memoryOf(place) >= 0) return true;
+    const page = this.#scratch.offset / BLOCK_BYTES;
+    if (!(await this.#reader.read(place, 1, page * BLOCK_BYTES))) return false;
+    if (index.lookup(block) === place) this.#append(block, page, table.crc[place] as number);
+    return true;
+  }
+
   #journalOne(block: number, page: number, crc: number): void {
-    const journal = this.#journal;
     // A writer may have been faster.
-    if (this.#isUndestaged(block)) return;
+    if (!this.#isUndestaged(block)) this.#append(block, page, crc);
+  }
+
+  #append(block: number, page: number, crc: number): void {
+    const journal = this.#journal;
     if (journal.writeRoom(true) < 1) {
       throw new KeelsonError('RING_FULL', 'the ring has no room for the blocks of a degraded row', {
         action: 'wait for draining, or replace the failed member',

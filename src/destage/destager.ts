@@ -10,6 +10,8 @@ import {
   type MemberView,
   SOURCE_KEEP,
   SOURCE_ZERO,
+  SOURCE_LOST,
+  STRIPE_BEYOND,
   STRIPE_DONE,
   STRIPE_NEEDS_LOST,
   type StripeOutcome,
@@ -32,15 +34,24 @@ export interface DestageHost {
   changed(stripe: number): void;
   /** The stripe may have been torn by a crash: its parity is not trusted until written again. */
   isUntrusted(stripe: number): boolean;
-  /** What is lost of the stripe, and is not in the ring, may still be reconstructed: always so of a stripe that is not untrusted. */
-  parityTrusted(stripe: number): boolean;
-  /** Recovers volume blocks (ascending) to slab pages; crc 0 = reads as zeroes. Result per block: true when had. Uses the stripes when trusted, else ring and backup. */
-  recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, trusted: boolean): Promise<boolean[]>;
+  /**
+   * Recovers volume blocks (ascending) to slab pages; crc 0 = reads as zeroes. Result per block: true when had. From the stripes when asked to, as far as the row of each
+   * block is to be trusted, else from ring and backup.
+   */
+  recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, stripes: boolean): Promise<boolean[]>;
+  /** False while a backup that may have a block is out of reach: what was not had now may be had later. */
+  askedEverybody(): boolean;
+  /** These blocks were in nobody's hands: they are errors from now on, until they are written again. */
+  lostForGood(blocks: readonly number[]): void;
   /** Makes stripes, integrity pages and cursors durable, in that order, with destagedSeq advanced to seq. */
   checkpoint(destagedSeq: SegmentSeq): Promise<void>;
 }
 
 const BUFFERS_LEFT_TO_JOURNAL = 2;
+/** Tries to bring what a stripe lacks: its lost blocks, then those that turned out bad as well, then what is left. */
+const ROUNDS_MAX = 3;
+/** Passes that a block has to be in nobody's hands before it is given up: an error that passes must not cost data. */
+const GIVE_UP_AFTER = 3;
 
 export interface DestageStats {
   passes: number;
@@ -66,6 +77,8 @@ export class Destager {
   #failure: KeelsonError | null = null;
   /** The scratch pages serve one batch at a time. */
   #lostTurn: Promise<unknown> = Promise.resolve();
+  /** Blocks that were in nobody's hands, and in how many passes. */
+  readonly #nowhere = new Map<number, number>();
 
   /** scratch: pages for recovered blocks of degraded rows. */
   constructor(journal: Journal, reader: RingReader, host: DestageHost, scratch: SlabRegion) {
@@ -213,12 +226,14 @@ export class Destager {
     try {
       const rewrite = batch.stripes.some((stripe) => this.#host.isUntrusted(stripe));
       let outcome = await this.#run(batch, rewrite);
-      for (let round = 0; round < 2 && outcome.status.includes(STRIPE_NEEDS_LOST); round++) {
+      for (let round = 0; round < ROUNDS_MAX && outcome.status.some((status) => status === STRIPE_NEEDS_LOST || status === STRIPE_BEYOND); round++) {
         const { status } = outcome;
-        const turn = this.#lostTurn.then(() => this.#journalLost(batch, status, held));
+        // Survivors' blocks are bad too: all data of the touched rows are brought, and the rows written again from them.
+        const all = status.map((word) => (word === STRIPE_BEYOND || (word === STRIPE_NEEDS_LOST && round > 0) ? 1 : 0));
+        const turn = this.#lostTurn.then(() => this.#journalLost(batch, status, all, held));
         this.#lostTurn = turn.catch(() => false);
         if (!(await turn)) return false;
-        outcome = await this.#run(batch, rewrite);
+        outcome = await this.#run(batch, rewrite || all.includes(1));
       }
       return outcome.status.every((status) => status === STRIPE_DONE);
     } finally {
@@ -245,13 +260,15 @@ export class Destager {
 
   /**
    * The write hole when degraded (DESIGN 12): before a row with a lost, untouched data block is changed, that block is recovered and journaled like any
-   * other write; then the row may be torn. held: takes the slots whose memory the batch then uses, pinned.
+   * other write; then the row may be torn. all: 1 for a stripe of which every untouched data block is brought. held: takes the slots whose memory the batch then uses,
+   * pinned.
    */
-  async #journalLost(batch: StripeBatch, status: Uint8Array, held: number[]): Promise<boolean> {
+  async #journalLost(batch: StripeBatch, status: Uint8Array, all: Uint8Array, held: number[]): Promise<boolean> {
     const { geometry } = this.#host;
     const view = this.#host.members();
+    let whole = true;
     for (let i = 0; i < batch.stripes.length; i++) {
-      if (status[i] !== STRIPE_NEEDS_LOST) continue;
+      if (status[i] !== STRIPE_NEEDS_LOST && status[i] !== STRIPE_BEYOND) continue;
       const stripe = batch.stripes[i] as number;
       const base = i * geometry.stripeBlocks;
       const wanted: number[] = [];
@@ -263,7 +280,7 @@ export class Destager {
           const word = d * geometry.rows + row;
           const member = geometry.memberOf(stripe, d);
           const readable = (view.handle[member] as number) >= 0 && stripe < (view.rebuiltStripes[member] as number);
-          if (batch.sources[base + word] !== SOURCE_KEEP || readable) continue;
+          if (batch.sources[base + word] !== SOURCE_KEEP || (readable && all[i] === 0)) continue;
           // What is journaled and not destaged is the newest, and after a crash the only content to be trusted.
           const block = stripe * geometry.stripeBlocks + word;
           if (!this.#isUndestaged(block)) wanted.push(word);
@@ -272,29 +289,45 @@ export class Destager {
         }
       }
       wanted.sort((a, b) => a - b);
-      if (!(await this.#journalBlocks(batch, base, stripe, wanted, held))) return false;
+      if (!(await this.#journalBlocks(batch, base, stripe, wanted, held))) whole = false;
     }
     await this.#durable();
-    return true;
+    return whole;
   }
 
   async #journalBlocks(batch: StripeBatch, base: number, stripe: number, words: number[], held: number[]): Promise<boolean> {
     const { geometry } = this.#host;
     const room = Math.floor(this.#scratch.bytes / BLOCK_BYTES);
+    let whole = true;
     for (let first = 0; first < words.length; first += room) {
       const part = words.slice(first, first + room);
       const blocks = Float64Array.from(part, (word) => stripe * geometry.stripeBlocks + word);
       const pages = Uint32Array.from(part, (_, i) => this.#scratch.offset / BLOCK_BYTES + i);
       const crcs = new Uint32Array(part.length);
-      const had = await this.#host.recoverLost(blocks, pages, crcs, this.#host.parityTrusted(stripe));
+      const had = await this.#host.recoverLost(blocks, pages, crcs, true);
+      const gone: number[] = [];
       for (let i = 0; i < part.length; i++) {
         const word = base + (part[i] as number);
-        if (had[i] !== true) return false;
-        this.#journalOne(blocks[i] as number, pages[i] as number, crcs[i] as number);
-        this.#takeFromRing(batch, word, blocks[i] as number, held);
+        const block = blocks[i] as number;
+        if (had[i] === true) {
+          this.#nowhere.delete(block);
+          this.#journalOne(block, pages[i] as number, crcs[i] as number);
+          this.#takeFromRing(batch, word, block, held);
+        } else if (this.#givesUp(block)) {
+          batch.sources[word] = SOURCE_LOST;
+          gone.push(block);
+        } else whole = false;
       }
+      if (gone.length > 0) this.#host.lostForGood(gone);
     }
-    return true;
+    return whole;
+  }
+
+  #givesUp(block: number): boolean {
+    if (!this.#host.askedEverybody()) return false;
+    const passes = (this.#nowhere.get(block) ?? 0) + 1;
+    this.#nowhere.set(block, passes);
+    return passes >= GIVE_UP_AFTER;
   }
 
   #isUndestaged(block: number): boolean {

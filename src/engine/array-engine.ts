@@ -145,8 +145,9 @@ export class ArrayEngine {
         isWritten: (stripe) => state.isWritten(stripe),
         changed: (stripe) => state.markChanged(stripe),
         isUntrusted: (stripe) => state.isUntrusted(stripe),
-        parityTrusted: (stripe) => state.parityTrusted(stripe),
-        recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
+        recoverLost: (blocks, pages, crcs, stripes) => this.#recoverLost(blocks, pages, crcs, stripes),
+        askedEverybody: () => this.link === null || state.protection !== 'full' || this.servingBackup() !== null,
+        lostForGood: (blocks) => this.#lostForGood(blocks),
         checkpoint: async (destagedSeq) => {
           await this.checkpointer.advance({ destagedSeq });
           this.#trustWhatIsWritten();
@@ -248,6 +249,11 @@ export class ArrayEngine {
     const had = await this.recovery.recover(blocks, pages, { trusted, locked: true, repair: false, ringFirst: false });
     crcs.set(had.crcs);
     return Array.from(had.from, (from) => from !== HAD_NOWHERE);
+  }
+
+  #lostForGood(blocks: readonly number[]): void {
+    this.parts.log.error({ blocks }, 'blocks lost for good');
+    this.state.raise('BLOCKS_LOST', `blocks were lost beyond parity, journal and backup, block ${blocks[0]} the last of them`, 'write them again, or restore the array from its backup');
   }
 
   /** Takes in what a stripe task met. Members whose writes failed are failed; resolves when that is recorded. */

@@ -122,8 +122,8 @@ export class DestageBench {
         isWritten: (stripe) => this.written.has(stripe),
         changed: (stripe) => this.written.add(stripe),
         isUntrusted: (stripe) => this.untrusted.has(stripe),
-        // The lost members were lost before each crash.
-        parityTrusted: () => true,
+        askedEverybody: () => false,
+        lostForGood: () => {},
         recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
         checkpoint: async (seq) => this.#checkpoint(seq),
       },

@@ -116,11 +116,6 @@ export class ArrayState {
   /** A data member failed, and stripe tasks made before that may still be running. */
   tasksCountOnFailed = false;
 
-  /** What is lost of the stripe may be reconstructed, for blocks without an undestaged entry in the ring. */
-  parityTrusted(stripe: StripeIndex): boolean {
-    return this.lostBeforeCrash || !this.isUntrusted(stripe);
-  }
-
   /** The row of this block may be torn; the other rows of its stripe are as they were, whatever happened to it. */
   isUntrustedRow(block: BlockIndex): boolean {
     if (this.#untrustedRows === null) return false;
@@ -128,7 +123,7 @@ export class ArrayState {
     return ((this.#untrustedRows[row >>> 3] as number) & (1 << (row & 7))) !== 0;
   }
 
-  /** As parityTrusted, for one block. */
+  /** What is lost of this block's row may be reconstructed, when the block has no undestaged entry in the ring. */
   rowTrusted(block: BlockIndex): boolean {
     return this.lostBeforeCrash || !this.isUntrustedRow(block);
   }

@@ -47,3 +47,28 @@ for (const known of [true, false]) {
     await fixture.close();
   });
 }
+
+test.serial('a lost block whose newest version is in a later segment that gave its memory away is read from the ring', async (t) => {
+  const fixture = await ArrayFixture.create(t, { backup: false, buffers: 8 });
+  const { engine } = fixture;
+  const { journal, state } = engine;
+  const { geometry } = state;
+  const model = new BlockModel(() => engine.volume, geometry.volumeBlocks);
+  await model.fill();
+  t.true(await engine.destageLoop.drainAll());
+  engine.destageLoop.kick = () => {};
+  await failByHand(engine, '2', true);
+  // Stripe 0, row 0: shard 0 is there, shard 2 is lost.
+  const lost = 2 * geometry.rows;
+  t.true(await model.write(0, 1));
+  journal.close();
+  t.true(await model.write(lost, 1, 'data', true));
+  journal.close();
+  const place = journal.index.lookup(lost);
+  t.true(journal.buffers.spill(journal.table.seqOfPlace(place), journal.headSeq, journal.committedLsn));
+  t.is(journal.table.memoryOf(place), -1);
+  t.is(await engine.destager.pass(journal.headSeq, 1), 1);
+  t.true(await engine.destageLoop.drainAll());
+  t.deepEqual((await model.verify()).wrong, []);
+  await fixture.close();
+});

@@ -1,7 +1,7 @@
 import { decodeRow } from './decode-row.js';
-import { CRC_LOST, CRC_UNKNOWN, CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
+import { CRC_LOST, CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
 import { ROLE_INPUT, ROLE_NEW, ROLE_NONE, ROLE_OLD, ROLE_OLD_AND_NEW, ROLE_OUTPUT, ROLE_UPDATE, ROLE_ZERO } from './roles.js';
-import { rowsSurvive } from './row-loss.js';
+import { rowsSurvive, sameAsLost } from './row-loss.js';
 import {
   type ApplyTask,
   SOURCE_KEEP,
@@ -160,7 +160,8 @@ export class ApplyOperation {
       }
       if (source < SOURCE_LOST) {
         nonZero = true;
-        if (state !== SLOT_ABSENT || !this.#sameAsLost(i, d, row, task.crcs[(first + i) * stripeBlocks + d * rows + row] as number)) changes = true;
+        if (state !== SLOT_ABSENT || !sameAsLost(ws, i, d, row, task.crcs[(first + i) * stripeBlocks + d * rows + row] as number))
+          changes = true;
       } else if (state !== SLOT_ZERO) changes = true;
       if (state === SLOT_READABLE) oldReads += 1;
       else if (state === SLOT_ABSENT) oldLost = true;
@@ -182,21 +183,6 @@ export class ApplyOperation {
     const delta = deltaFits && oldReads + parityReads < keptReads;
     this.#wantRow(task, first, i, row, delta);
     return delta ? ROW_DELTA : ROW_ENCODE;
-  }
-
-  /**
-   * True when the content given for a lost block is what its row's parity already gives. So it is when the block was journaled only for a neighbour to be written: were the
-   * row written again for it, its other lost blocks would have to be journaled in turn, and again this one for them, without end.
-   */
-  #sameAsLost(i: number, d: number, row: number, crc: number): boolean {
-    const ws = this.#ws;
-    const { k, m, n, rows } = ws.geometry;
-    if (ws.entry(i, d, row) !== integrityEntry(crc) || integrityEntry(crc) === CRC_UNKNOWN) return false;
-    let lost = 0;
-    for (let shard = 0; shard < n; shard++) {
-      if (ws.state[(i * n + shard) * rows + row] === SLOT_ABSENT || (shard >= k && ws.entry(i, shard, row) === CRC_STALE)) lost += 1;
-    }
-    return lost <= m;
   }
 
   /** Delta: the old content of given blocks, and the parity. Otherwise: the data blocks that are not given. */
@@ -387,7 +373,12 @@ export class ApplyOperation {
         const at = (first + i) * stripeBlocks + d * rows + row;
         const source = task.sources[at] as number;
         if (source === SOURCE_KEEP) continue;
-        ws.setEntry(i, d, row, source === SOURCE_ZERO ? CRC_UNWRITTEN : source === SOURCE_LOST ? CRC_LOST : integrityEntry(task.crcs[at] as number));
+        ws.setEntry(
+          i,
+          d,
+          row,
+          source === SOURCE_ZERO ? CRC_UNWRITTEN : source === SOURCE_LOST ? CRC_LOST : integrityEntry(task.crcs[at] as number),
+        );
       }
       if (mode === ROW_SAME) continue;
       for (let p = k; p < n; p++) {

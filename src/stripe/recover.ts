@@ -178,7 +178,8 @@ export class RecoverOperation {
     }
     ws.readWanted(this.#count);
     for (let r = 0; r < this.#count * rows; r++) {
-      if (this.#row[r] === ROW_DECODE && (ws.rowBad[r] === 1 || !this.#cross.possible(Math.floor(r / rows), r % rows, spare))) this.#row[r] = ROW_ASKED;
+      if (this.#row[r] === ROW_DECODE && (ws.rowBad[r] === 1 || !this.#cross.possible(Math.floor(r / rows), r % rows, spare)))
+        this.#row[r] = ROW_ASKED;
     }
   }
 
@@ -187,7 +188,8 @@ export class RecoverOperation {
     const ws = this.#ws;
     const { n, rows } = ws.geometry;
     const i = Math.floor(r / rows);
-    for (let slot = i * n * rows + (r % rows); slot < (i + 1) * n * rows; slot += rows) if (ws.state[slot] === SLOT_DERIVED) ws.state[slot] = SLOT_ABSENT;
+    for (let slot = i * n * rows + (r % rows); slot < (i + 1) * n * rows; slot += rows)
+      if (ws.state[slot] === SLOT_DERIVED) ws.state[slot] = SLOT_ABSENT;
   }
 
   /** Bad blocks met on the way, though not asked for, are repaired too. */

@@ -1,6 +1,6 @@
-import type { StripeGeometry } from './geometry.js';
+import { CRC_UNKNOWN, integrityEntry, type StripeGeometry } from './geometry.js';
 import type { MemberView } from './stripe-pool.js';
-import { ACCESS_READ, memberAccess, SLOT_ABSENT, SLOT_READABLE, SLOT_ZERO, slotState } from './slot-state.js';
+import { ACCESS_READ, CRC_STALE, memberAccess, SLOT_ABSENT, SLOT_READABLE, SLOT_ZERO, slotState } from './slot-state.js';
 import type { Workspace } from './workspace.js';
 
 /** What a stripe's tables say of a block, before anything is read. */
@@ -105,6 +105,22 @@ export function rowsSurvive(ws: Workspace, i: number, given: Uint16Array): boole
     if (lostData && there < k) return false;
   }
   return true;
+}
+
+/**
+ * Before a write, with the row's slots as loadRow leaves them: true when the content given for a lost block is what its row's parity already gives. So it is when the block
+ * was journaled only for a neighbour to be written: were the row written again for it, its other lost blocks would have to be journaled in turn, and again this one for
+ * them, without end.
+ */
+export function sameAsLost(ws: Workspace, i: number, d: number, row: number, crc: number): boolean {
+  const { k, m, n, rows } = ws.geometry;
+  if (ws.entry(i, d, row) !== integrityEntry(crc) || integrityEntry(crc) === CRC_UNKNOWN) return false;
+  let lost = 0;
+  for (let shard = 0; shard < n; shard++) {
+    const stale = shard >= k && ws.entry(i, shard, row) === CRC_STALE;
+    if (stale || ws.state[(i * n + shard) * rows + row] === SLOT_ABSENT) lost += 1;
+  }
+  return lost <= m;
 }
 
 function inPlace(ws: Workspace, i: number, shard: number): boolean {

@@ -28,7 +28,13 @@ async function withBadBlocks(t: ExecutionContext, members: readonly number[], op
   for (const member of members) {
     const layout = engine.state.members[member]?.superblock.layout;
     const file = openSync(fixture.paths[member] as string, 'r+');
-    writeSync(file, Buffer.alloc(BLOCK_BYTES, 9), 0, BLOCK_BYTES, (layout?.dataOffset ?? 0) + geometry.memberBlock(STRIPE, 0) * BLOCK_BYTES);
+    writeSync(
+      file,
+      Buffer.alloc(BLOCK_BYTES, 9),
+      0,
+      BLOCK_BYTES,
+      (layout?.dataOffset ?? 0) + geometry.memberBlock(STRIPE, 0) * BLOCK_BYTES,
+    );
     closeSync(file);
   }
   return { fixture, model, row: Array.from({ length: geometry.k }, (_, shard) => STRIPE * geometry.stripeBlocks + shard * geometry.rows) };
@@ -52,28 +58,31 @@ test.serial('a degraded row with a bad survivor is written with what the backup 
   await fixture.close();
 });
 
-test.serial('an unrecoverable row does not hold up destaging: its lost blocks are errors until they are written again, all others are there', async (t) => {
-  for (const [bad, failed] of [
-    [[1], '2'],
-    [[1, 2], null],
-  ] as const) {
-    const { fixture, model, row } = await withBadBlocks(t, bad, { backup: false });
-    const { engine } = fixture;
-    if (failed !== null) await failByHand(engine, failed, true);
-    // Two of the row, so that the others are read.
-    for (const block of [row[0], row[3], 0]) t.true(await model.write(block as number, 1));
-    await destage(fixture);
-    t.is(engine.journal.destagedSeq, engine.journal.headSeq);
-    t.true(engine.state.alarms.some(({ code }) => code === 'BLOCKS_LOST'));
-    const { wrong, unreadable } = await model.verify(() => true);
-    t.deepEqual(wrong, []);
-    t.deepEqual([...unreadable].sort(), [row[SHARD_OF_MEMBER], row[2]].sort());
-    for (const block of unreadable) t.true(await model.write(block, 1));
-    await destage(fixture);
-    t.deepEqual((await model.verify()).wrong, []);
-    await fixture.close();
-  }
-});
+test.serial(
+  'an unrecoverable row does not hold up destaging: its lost blocks are errors until they are written again, all others are there',
+  async (t) => {
+    for (const [bad, failed] of [
+      [[1], '2'],
+      [[1, 2], null],
+    ] as const) {
+      const { fixture, model, row } = await withBadBlocks(t, bad, { backup: false });
+      const { engine } = fixture;
+      if (failed !== null) await failByHand(engine, failed, true);
+      // Two of the row, so that the others are read.
+      for (const block of [row[0], row[3], 0]) t.true(await model.write(block as number, 1));
+      await destage(fixture);
+      t.is(engine.journal.destagedSeq, engine.journal.headSeq);
+      t.true(engine.state.alarms.some(({ code }) => code === 'BLOCKS_LOST'));
+      const { wrong, unreadable } = await model.verify(() => true);
+      t.deepEqual(wrong, []);
+      t.deepEqual([...unreadable].sort(), [row[SHARD_OF_MEMBER], row[2]].sort());
+      for (const block of unreadable) t.true(await model.write(block, 1));
+      await destage(fixture);
+      t.deepEqual((await model.verify()).wrong, []);
+      await fixture.close();
+    }
+  },
+);
 
 test.serial('while the backup that has the block is out of reach nothing is given up', async (t) => {
   const { fixture, model, row } = await withBadBlocks(t, [1, 2], {});

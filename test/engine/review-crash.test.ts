@@ -8,30 +8,34 @@ const SEED = Number(process.env.KEELSON_SEED ?? Date.now() % 0x1_0000_0000);
 
 /** Leaves the members as kill -9 does, without those lost with it, and starts again. */
 async function crash(fixture: ArrayFixture, lost: readonly number[]): Promise<void> {
-  fixture.paths.forEach((path) => cpSync(path, `${path}-crash`));
+  for (const path of fixture.paths) cpSync(path, `${path}-crash`);
   await fixture.engine.stop();
-  fixture.paths.forEach((path, index) => renameSync(`${path}-crash`, lost.includes(index) ? `${path}-gone` : path));
+  for (const [index, path] of fixture.paths.entries()) renameSync(`${path}-crash`, lost.includes(index) ? `${path}-gone` : path);
   for (const index of lost) renameSync(fixture.paths[index] as string, `${fixture.paths[index]}-old`);
   await fixture.start();
 }
 
 for (const lost of [[2], [2, 4]]) {
-  test.serial(`P8: a crash with undestaged writes and the loss of ${lost.length} of 2 tolerated members costs nothing, without a backup`, async (t) => {
-    t.log(`seed ${SEED}`);
-    const random = seededRandom(SEED);
-    const fixture = await ArrayFixture.create(t, { backup: false, buffers: 8 });
-    const { geometry } = fixture.engine.state;
-    const model = new BlockModel(() => fixture.engine.volume, geometry.volumeBlocks);
-    await model.fill();
-    await model.flush();
-    t.true(await fixture.engine.destageLoop.drainAll());
-    fixture.engine.destageLoop.kick = () => {};
-    for (let stripe = 0; stripe < geometry.stripes; stripe++) await model.write(stripe * geometry.stripeBlocks + random.below(geometry.stripeBlocks), 1, 'data', true);
-    await crash(fixture, lost);
-    t.deepEqual((await model.verify()).wrong, []);
-    t.true(await fixture.engine.destageLoop.drainAll());
-    t.is(fixture.engine.state.untrustedStripes, 0);
-    t.deepEqual((await model.verify()).wrong, []);
-    await fixture.close();
-  });
+  test.serial(
+    `P8: a crash with undestaged writes and the loss of ${lost.length} of 2 tolerated members costs nothing, without a backup`,
+    async (t) => {
+      t.log(`seed ${SEED}`);
+      const random = seededRandom(SEED);
+      const fixture = await ArrayFixture.create(t, { backup: false, buffers: 8 });
+      const { geometry } = fixture.engine.state;
+      const model = new BlockModel(() => fixture.engine.volume, geometry.volumeBlocks);
+      await model.fill();
+      await model.flush();
+      t.true(await fixture.engine.destageLoop.drainAll());
+      fixture.engine.destageLoop.kick = () => {};
+      for (let stripe = 0; stripe < geometry.stripes; stripe++)
+        await model.write(stripe * geometry.stripeBlocks + random.below(geometry.stripeBlocks), 1, 'data', true);
+      await crash(fixture, lost);
+      t.deepEqual((await model.verify()).wrong, []);
+      t.true(await fixture.engine.destageLoop.drainAll());
+      t.is(fixture.engine.state.untrustedStripes, 0);
+      t.deepEqual((await model.verify()).wrong, []);
+      await fixture.close();
+    },
+  );
 }

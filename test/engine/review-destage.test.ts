@@ -10,42 +10,45 @@ const SEED = Number(process.env.KEELSON_SEED ?? Date.now() % 0x1_0000_0000);
 const PASSES_MAX = 100;
 
 for (const known of [true, false]) {
-  test.serial(`destaging ends with as many members lost as parity covers, ${known ? 'lost while running' : 'missing at assembly'}`, async (t) => {
-    t.log(`seed ${SEED}`);
-    const random = seededRandom(SEED);
-    const fixture = await ArrayFixture.create(t, { backup: false, stripes: 200, segments: 32, buffers: 8 });
-    const model = new BlockModel(() => fixture.engine.volume, fixture.engine.state.geometry.volumeBlocks);
-    await model.fill();
-    t.true(await fixture.engine.destageLoop.drainAll());
-    if (known) for (const index of ['2', '3']) await failByHand(fixture.engine, index, true);
-    else {
-      await fixture.engine.stop();
-      for (const index of [2, 3]) renameSync(fixture.paths[index] as string, `${fixture.paths[index]}-gone`);
-      await fixture.start();
-    }
-    const { engine } = fixture;
-    let writes = 0;
-    const lane = async (): Promise<void> => {
-      while (writes++ < 1500) await model.writeSomewhere(random, 1);
-    };
-    await Promise.all(Array.from({ length: 8 }, lane));
-    const { journal, destager } = engine;
-    journal.close();
-    const before = destager.stats.passes;
-    const drained = engine.destageLoop.drainAll();
-    let done = false;
-    void drained.then(() => {
-      done = true;
-    });
-    const step = async (): Promise<string> => {
-      while (!done && destager.stats.passes - before < PASSES_MAX) await new Promise<void>((turn) => setImmediate(turn));
-      return `still destaging after ${PASSES_MAX} groups`;
-    };
-    t.is(await Promise.race([drained, step()]), true, engine.destageLoop.blocked?.describe());
-    t.is(journal.destagedSeq, journal.headSeq);
-    t.deepEqual((await model.verify()).wrong, []);
-    await fixture.close();
-  });
+  test.serial(
+    `destaging ends with as many members lost as parity covers, ${known ? 'lost while running' : 'missing at assembly'}`,
+    async (t) => {
+      t.log(`seed ${SEED}`);
+      const random = seededRandom(SEED);
+      const fixture = await ArrayFixture.create(t, { backup: false, stripes: 200, segments: 32, buffers: 8 });
+      const model = new BlockModel(() => fixture.engine.volume, fixture.engine.state.geometry.volumeBlocks);
+      await model.fill();
+      t.true(await fixture.engine.destageLoop.drainAll());
+      if (known) for (const index of ['2', '3']) await failByHand(fixture.engine, index, true);
+      else {
+        await fixture.engine.stop();
+        for (const index of [2, 3]) renameSync(fixture.paths[index] as string, `${fixture.paths[index]}-gone`);
+        await fixture.start();
+      }
+      const { engine } = fixture;
+      let writes = 0;
+      const lane = async (): Promise<void> => {
+        while (writes++ < 1500) await model.writeSomewhere(random, 1);
+      };
+      await Promise.all(Array.from({ length: 8 }, lane));
+      const { journal, destager } = engine;
+      journal.close();
+      const before = destager.stats.passes;
+      const drained = engine.destageLoop.drainAll();
+      let done = false;
+      void drained.then(() => {
+        done = true;
+      });
+      const step = async (): Promise<string> => {
+        while (!done && destager.stats.passes - before < PASSES_MAX) await new Promise<void>((turn) => setImmediate(turn));
+        return `still destaging after ${PASSES_MAX} groups`;
+      };
+      t.is(await Promise.race([drained, step()]), true, engine.destageLoop.blocked?.describe());
+      t.is(journal.destagedSeq, journal.headSeq);
+      t.deepEqual((await model.verify()).wrong, []);
+      await fixture.close();
+    },
+  );
 }
 
 test.serial('a lost block whose newest version is in a later segment that gave its memory away is read from the ring', async (t) => {

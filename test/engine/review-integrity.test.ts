@@ -56,9 +56,9 @@ test.serial('P8: a crash right after a member was replaced, before its integrity
   await replaceMember(fixture.engine, '2', fixture.newPath());
   const crashed = fixture.engine;
   // What kill -9 leaves.
-  crashed.state.paths.forEach((path, index) => cpSync(path, `${fixture.paths[index]}-crash`));
+  for (const [index, path] of crashed.state.paths.entries()) cpSync(path, `${fixture.paths[index]}-crash`);
   await crashed.stop();
-  fixture.paths.forEach((path) => renameSync(`${path}-crash`, path));
+  for (const path of fixture.paths) renameSync(`${path}-crash`, path);
   await fixture.start();
   await fixture.engine.rebuild.wait();
   t.deepEqual((await model.verify()).wrong, []);

@@ -21,7 +21,13 @@ test('apply: a block given as lost for good counts as zeroes, is an error of its
     t.is(await bench.checkReads(), '');
     t.is(bench.checkStored(), '');
     bench.replace(1, random);
-    const rebuilt = await bench.pool.rebuild({ members: bench.view, stripes: Float64Array.of(0), targets: [1], provided: null, dataOnly: false });
+    const rebuilt = await bench.pool.rebuild({
+      members: bench.view,
+      stripes: Float64Array.of(0),
+      targets: [1],
+      provided: null,
+      dataOnly: false,
+    });
     t.deepEqual([...rebuilt.status], [STRIPE_DONE]);
     bench.view.rebuiltStripes[1] = Number.POSITIVE_INFINITY;
     bench.view.integrityKnown[1] = 1;
@@ -42,7 +48,11 @@ test('apply: a lost block given as what it is already asks for none of the other
   t.is(bench.io.writes, 0);
   t.is(await bench.checkReads(), '');
   t.deepEqual([...(await bench.apply(new Map([[0, content()]]))).outcome.status], [STRIPE_NEEDS_LOST], 'other content changes the row');
-  t.deepEqual([...(await bench.apply(new Map([[0, same]]), true)).outcome.status], [STRIPE_NEEDS_LOST], 'after a crash nothing is taken for there');
+  t.deepEqual(
+    [...(await bench.apply(new Map([[0, same]]), true)).outcome.status],
+    [STRIPE_NEEDS_LOST],
+    'after a crash nothing is taken for there',
+  );
   bench.kill(2, true);
   t.deepEqual([...(await bench.apply(new Map([[0, same]]))).outcome.status], [STRIPE_NEEDS_LOST], 'beyond parity nothing is there already');
 });

@@ -9,7 +9,13 @@ type Strict = 'fits' | 'spare';
 async function recovered(bench: StripeBench, block: number, strict: Strict): Promise<{ status: number; right: boolean }> {
   bench.resetPages();
   const page = bench.takePage();
-  const outcome = await bench.pool.recover({ members: bench.view, blocks: Float64Array.of(block), pages: Uint32Array.of(page), repair: true, strict });
+  const outcome = await bench.pool.recover({
+    members: bench.view,
+    blocks: Float64Array.of(block),
+    pages: Uint32Array.of(page),
+    repair: true,
+    strict,
+  });
   const expected = bench.model[block] ?? new Uint8Array(4096);
   return { status: outcome.status[0] as number, right: Buffer.compare(bench.page(page), expected) === 0 };
 }
@@ -30,7 +36,10 @@ test('every way to tear the write of one block, its parity or its entries leaves
       const bench = before === 'written' ? await filled(4, 2, 1, 1) : new StripeBench({ k: 4, m: 2, rows: 1, stripes: 1 });
       if (before === 'unwritten') await bench.apply(new Map([0, 2].map((block) => [block, content()])));
       const shards = [1, 4, 5];
-      const old = shards.map((shard) => ({ content: Uint8Array.from(bench.stored(0, shard, 0)), entry: bench.tables[shard]?.[0] as number }));
+      const old = shards.map((shard) => ({
+        content: Uint8Array.from(bench.stored(0, shard, 0)),
+        entry: bench.tables[shard]?.[0] as number,
+      }));
       await bench.apply(new Map([[1, content()]]));
       shards.forEach((shard, bit) => {
         if (((torn >> bit) & 1) === 0) bench.stored(0, shard, 0).set(old[bit]?.content as Uint8Array);

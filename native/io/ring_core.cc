@@ -116,7 +116,12 @@ void RingCore::wake() {
   uint64_t signals;
   while (::read(eventFd_, &signals, sizeof signals) < 0 && errno == EINTR) continue;
   while (hasDeferred()) {
-    if (enter(fd_, 0, 0, IORING_ENTER_GETEVENTS) < 0 && errno != EINTR) return;
+    const uint32_t before = __atomic_load_n(cqTail_, __ATOMIC_ACQUIRE);
+    const int result = enter(fd_, 0, 0, IORING_ENTER_GETEVENTS);
+    if (result < 0 && errno != EINTR) return;
+    // The flag may stay set with nothing behind it: the kernel raises it after adding the work, which this thread may have run by then. Work that comes later
+    // signals again, so a call that brought nothing is the last.
+    if (result >= 0 && __atomic_load_n(cqTail_, __ATOMIC_ACQUIRE) == before) return;
   }
 }
 

@@ -3,7 +3,9 @@ import { KeelsonError } from './errors.js';
 /** An invariant of the engine does not hold: a bug, never bad input. Stays on in production. */
 export class AssertionFailure extends KeelsonError {
   constructor(message: string) {
-    super('ASSERTION', `assertion failed: ${message}`, { action: 'report this with the log; the data on the members are left as they are' });
+    super('ASSERTION', `assertion failed: ${message}`, {
+      action: 'report this with the log; the data on the members are left as they are',
+    });
     this.name = 'AssertionFailure';
   }
 }

@@ -95,7 +95,8 @@ export class RecordReader {
   }
 
   #take(length: number): number {
-    if (length < 0 || this.#at + length > this.#bytes.length) throw new RecordRangeError(`${length} bytes at ${this.#at} of ${this.#bytes.length}`);
+    if (length < 0 || this.#at + length > this.#bytes.length)
+      throw new RecordRangeError(`${length} bytes at ${this.#at} of ${this.#bytes.length}`);
     const at = this.#at;
     this.#at += length;
     return at;

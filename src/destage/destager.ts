@@ -128,7 +128,8 @@ export class Destager {
     const { buffers, tailSeq, destagedSeq, headSeq, committedLsn, drainedSeq } = this.#journal;
     const gone = this.#isGone(seq);
     if (gone && seq >= drainedSeq) return true;
-    while (buffers.available(tailSeq, destagedSeq) <= BUFFERS_LEFT_TO_JOURNAL) if (!first || !buffers.spill(seq + 1, headSeq, committedLsn)) return false;
+    while (buffers.available(tailSeq, destagedSeq) <= BUFFERS_LEFT_TO_JOURNAL)
+      if (!first || !buffers.spill(seq + 1, headSeq, committedLsn)) return false;
     return gone ? this.#refill(seq) : this.#reader.load(seq);
   }
 
@@ -161,7 +162,9 @@ export class Destager {
       crcs,
       false,
     );
-    const whole = live.every((place, i) => index.lookup(index.blockAt[place] as number) !== place || (had[i] === true && crcs[i] === table.crc[place]));
+    const whole = live.every(
+      (place, i) => index.lookup(index.blockAt[place] as number) !== place || (had[i] === true && crcs[i] === table.crc[place]),
+    );
     table.memory[slot] = memory;
     if (!whole) buffers.release(slot);
     return whole;
@@ -226,7 +229,11 @@ export class Destager {
     try {
       const rewrite = batch.stripes.some((stripe) => this.#host.isUntrusted(stripe));
       let outcome = await this.#run(batch, rewrite);
-      for (let round = 0; round < ROUNDS_MAX && outcome.status.some((status) => status === STRIPE_NEEDS_LOST || status === STRIPE_BEYOND); round++) {
+      for (
+        let round = 0;
+        round < ROUNDS_MAX && outcome.status.some((status) => status === STRIPE_NEEDS_LOST || status === STRIPE_BEYOND);
+        round++
+      ) {
         const { status } = outcome;
         // Survivors' blocks are bad too: all data of the touched rows are brought, and the rows written again from them.
         const all = status.map((word) => (word === STRIPE_BEYOND || (word === STRIPE_NEEDS_LOST && round > 0) ? 1 : 0));

@@ -74,7 +74,12 @@ export class Drainer {
   async #publish(from: SegmentSeq, to: SegmentSeq): Promise<number> {
     const journal = this.#journal;
     const plan = new RangePlan(journal, from, to);
-    const header = { firstLsn: this.#firstLsn(from), lastLsn: journal.table.lastLsn[journal.table.slotOf(to - 1)] as number, time: this.#clock.wall(), seed: false };
+    const header = {
+      firstLsn: this.#firstLsn(from),
+      lastLsn: journal.table.lastLsn[journal.table.slotOf(to - 1)] as number,
+      time: this.#clock.wall(),
+      seed: false,
+    };
     const pieces = new Pieces(journal, this.#reader, this.#host, plan, this.#region);
     try {
       const published = await this.#backup.publish(header, () => pieces.next());
@@ -104,7 +109,9 @@ export class Drainer {
   #durable(): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#journal.deadReason !== null) return resolve();
-      this.#journal.whenFlushed(this.#journal.nextLsn - 1, (error) => (error === null || error.code === 'JOURNAL_GONE' ? resolve() : reject(error)));
+      this.#journal.whenFlushed(this.#journal.nextLsn - 1, (error) =>
+        error === null || error.code === 'JOURNAL_GONE' ? resolve() : reject(error),
+      );
     });
   }
 }

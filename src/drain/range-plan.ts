@@ -28,7 +28,8 @@ export class RangePlan {
       const zeroes = table.zeroes[slot];
       let z = 0;
       for (let at = 0; at <= (table.used[slot] as number); at++) {
-        for (; zeroes && z < zeroes.first.length && (zeroes.order[z] as number) <= at; z++) index.zero(zeroes.first[z] as number, zeroes.count[z] as number, seq);
+        for (; zeroes && z < zeroes.first.length && (zeroes.order[z] as number) <= at; z++)
+          index.zero(zeroes.first[z] as number, zeroes.count[z] as number, seq);
         const block = at < (table.used[slot] as number) ? (journal.index.blockAt[slot * table.segmentBlocks + at] as number) : -1;
         if (block >= 0) index.put(block, (seq - fromSeq) * table.segmentBlocks + at);
       }
@@ -56,7 +57,8 @@ export class RangePlan {
       crcs[live++] = table.crc[place] as number;
       const previous = extents - 1;
       const joins = at === lastAt + 1 && previous >= 0 && (first[previous] as number) + (count[previous] as number) === block;
-      if (joins && (where[previous] as number) + (count[previous] as number) * BLOCK_BYTES === source) count[previous] = (count[previous] as number) + 1;
+      if (joins && (where[previous] as number) + (count[previous] as number) * BLOCK_BYTES === source)
+        count[previous] = (count[previous] as number) + 1;
       else {
         first[extents] = block;
         count[extents] = 1;
@@ -65,7 +67,13 @@ export class RangePlan {
       }
       lastAt = at;
     }
-    return { extents, first: first.slice(0, extents), count: count.slice(0, extents), memory: where.slice(0, extents), crcs: crcs.slice(0, live) };
+    return {
+      extents,
+      first: first.slice(0, extents),
+      count: count.slice(0, extents),
+      memory: where.slice(0, extents),
+      crcs: crcs.slice(0, live),
+    };
   }
 
   /** The ranges that read as zeroes at the end of the range. */

@@ -22,7 +22,11 @@ export function arrayControl(engine: ArrayEngine) {
     async drain(wait: boolean, onProgress: OnProgress): Promise<{ readonly drainedLsn: number }> {
       const loop = engine.drainLoop;
       if (loop === null) {
-        throw new KeelsonError('DRAIN_NO_TARGET', 'there is nowhere to drain to', { found: 'no [backup] in the configuration', action: 'set backup.url', exit: EXIT.usage });
+        throw new KeelsonError('DRAIN_NO_TARGET', 'there is nowhere to drain to', {
+          found: 'no [backup] in the configuration',
+          action: 'set backup.url',
+          exit: EXIT.usage,
+        });
       }
       const total = loop.undrainedBytes();
       const done = loop.drainNow();
@@ -30,7 +34,9 @@ export function arrayControl(engine: ArrayEngine) {
         done.catch(() => undefined);
         return { drainedLsn: drainedLsn(engine) };
       }
-      await reporting(engine, done, () => onProgress({ task: 'drain', doneBytes: Math.max(0, total - loop.undrainedBytes()), totalBytes: total }));
+      await reporting(engine, done, () =>
+        onProgress({ task: 'drain', doneBytes: Math.max(0, total - loop.undrainedBytes()), totalBytes: total }),
+      );
       return { drainedLsn: drainedLsn(engine) };
     },
 
@@ -42,7 +48,12 @@ export function arrayControl(engine: ArrayEngine) {
     },
 
     add(_device: string): Promise<void> {
-      return Promise.reject(new KeelsonError('NOT_BUILT', 'spares are not built yet', { action: 'use keelson replace when a member has failed', exit: EXIT.usage }));
+      return Promise.reject(
+        new KeelsonError('NOT_BUILT', 'spares are not built yet', {
+          action: 'use keelson replace when a member has failed',
+          exit: EXIT.usage,
+        }),
+      );
     },
 
     async rebuildPlan() {

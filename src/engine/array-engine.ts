@@ -106,7 +106,9 @@ export class ArrayEngine {
       },
     });
     this.reader = new RingReader(this.journal, slab);
-    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, clock, parts.generation, (member, error) => this.#markFailed(member, error));
+    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, clock, parts.generation, (member, error) =>
+      this.#markFailed(member, error),
+    );
     this.checkpointer.settleTasks = () => pool.settled();
     this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
     this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
@@ -126,7 +128,12 @@ export class ArrayEngine {
     });
     this.recovery.scratch = (pages) => this.#scratch(pages);
     this.reads = new ReadPath(slab, state, this.journal, this.readPages, (blocks, pages) => this.recovery.read(blocks, pages));
-    this.writes = new WritePath(this.journal, (offset, length, done) => this.reads.read(offset, length, done), clock, settings.export.durability === 'sync');
+    this.writes = new WritePath(
+      this.journal,
+      (offset, length, done) => this.reads.read(offset, length, done),
+      clock,
+      settings.export.durability === 'sync',
+    );
     this.writes.onStall = () => {
       this.destageLoop.urge();
       if (this.journal.headSeq - this.journal.tailSeq >= this.journal.slots / 2) this.drainLoop?.urge();
@@ -158,7 +165,9 @@ export class ArrayEngine {
     );
     this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log, () => state.lostDataMembers().length <= state.geometry.m);
     this.destageLoop.onBlocked = () => this.writes.pump();
-    this.replicator = new Replicator(this.journal, shape.journalCopies, plan.replication.offset, (position, errno) => this.#journalMemberFailed(position, errno, 'journal copy'));
+    this.replicator = new Replicator(this.journal, shape.journalCopies, plan.replication.offset, (position, errno) =>
+      this.#journalMemberFailed(position, errno, 'journal copy'),
+    );
     this.rebuild = new RebuildRunner(this, plan.rebuild);
   }
 
@@ -241,7 +250,9 @@ export class ArrayEngine {
     // A fixed piece, whatever is asked: several slow reads can then go on at once.
     const granted = Math.min(pages, 256);
     return new Promise((resolve) => {
-      this.fetchPages.allocate(granted, (offset) => resolve({ offset, pages: granted, release: () => this.fetchPages.free(offset, granted) }));
+      this.fetchPages.allocate(granted, (offset) =>
+        resolve({ offset, pages: granted, release: () => this.fetchPages.free(offset, granted) }),
+      );
     });
   }
 
@@ -253,7 +264,11 @@ export class ArrayEngine {
 
   #lostForGood(blocks: readonly number[]): void {
     this.parts.log.error({ blocks }, 'blocks lost for good');
-    this.state.raise('BLOCKS_LOST', `blocks were lost beyond parity, journal and backup, block ${blocks[0]} the last of them`, 'write them again, or restore the array from its backup');
+    this.state.raise(
+      'BLOCKS_LOST',
+      `blocks were lost beyond parity, journal and backup, block ${blocks[0]} the last of them`,
+      'write them again, or restore the array from its backup',
+    );
   }
 
   /** Takes in what a stripe task met. Members whose writes failed are failed; resolves when that is recorded. */
@@ -275,7 +290,10 @@ export class ArrayEngine {
   #journalMemberFailed(position: number, errno: number, doing: string): Promise<void> {
     const member = this.journal.members[position] as Member;
     member.writeErrors++;
-    return this.failMember(member, new KeelsonError('DEVICE_WRITE', `${doing} on ${member.device.path} failed`, { found: `errno ${errno}` }));
+    return this.failMember(
+      member,
+      new KeelsonError('DEVICE_WRITE', `${doing} on ${member.device.path} failed`, { found: `errno ${errno}` }),
+    );
   }
 
   /** Marks it at once; the epoch that leaves it out is written by whoever fences. */
@@ -286,7 +304,11 @@ export class ArrayEngine {
     this.state.tasksCountOnFailed = true;
     const path = member.device.path;
     this.parts.log.error({ member: member.index, path, error: error.describe() }, 'member failed');
-    this.state.raise(`MEMBER_FAILED_${member.index}`, `member ${member.index} (${path}) failed: ${error.message}`, `keelson replace ${member.index} NEW-DEVICE`);
+    this.state.raise(
+      `MEMBER_FAILED_${member.index}`,
+      `member ${member.index} (${path}) failed: ${error.message}`,
+      `keelson replace ${member.index} NEW-DEVICE`,
+    );
     const position = this.journal.members.indexOf(member);
     if (position >= 0) this.journal.excludeMember(position);
     return true;

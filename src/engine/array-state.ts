@@ -1,6 +1,6 @@
-import { KeelsonError } from '../base/errors.js';
+import type { KeelsonError } from '../base/errors.js';
 import type { BlockIndex, StripeIndex } from '../base/units.js';
-import { IntegrityTable } from '../member/integrity.js';
+import type { IntegrityTable } from '../member/integrity.js';
 import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import type { MemberView } from '../stripe/stripe-pool.js';
@@ -42,7 +42,15 @@ export class ArrayState {
   failure: KeelsonError | null = null;
   readonly #alarms = new Map<string, Alarm>();
 
-  constructor(shape: ArrayShape, epoch: number, members: (Member | null)[], records: MemberRecord[], paths: string[], integrity: IntegrityTable[], bitmap: Uint8Array) {
+  constructor(
+    shape: ArrayShape,
+    epoch: number,
+    members: (Member | null)[],
+    records: MemberRecord[],
+    paths: string[],
+    integrity: IntegrityTable[],
+    bitmap: Uint8Array,
+  ) {
     this.shape = shape;
     this.epoch = epoch;
     this.geometry = new StripeGeometry(shape.dataMembers - shape.parity, shape.parity, shape.chunkBytes, shape.stripes);
@@ -86,12 +94,16 @@ export class ArrayState {
 
   /** Members that are there and take writes. */
   present(): Member[] {
-    return this.members.filter((member): member is Member => member !== null && (member.state === 'online' || member.state === 'rebuilding'));
+    return this.members.filter(
+      (member): member is Member => member !== null && (member.state === 'online' || member.state === 'rebuilding'),
+    );
   }
 
   journalPositions(): number[] {
     const { dataMembers, journalMembers } = this.shape;
-    return journalMembers === 0 ? Array.from({ length: dataMembers }, (_, i) => i) : Array.from({ length: journalMembers }, (_, i) => dataMembers + i);
+    return journalMembers === 0
+      ? Array.from({ length: dataMembers }, (_, i) => i)
+      : Array.from({ length: journalMembers }, (_, i) => dataMembers + i);
   }
 
   isWritten(stripe: StripeIndex): boolean {

@@ -12,11 +12,20 @@ export function arrayStatus(engine: ArrayEngine) {
   const alarms = [...state.alarms];
   const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
   if (link === null) alarm('UNPROTECTED', 'UNPROTECTED: no backup target is configured', 'set backup.url');
-  else if (!link.isOpen && link.lastError !== null) alarm('BACKUP_UNREACHABLE', link.lastError.describe(), 'the ring keeps everything meanwhile; check the backup host');
-  else if (link.state !== null && link.state.weakness !== '') alarm('BACKUP_WEAK', `the backup server is weaker than it should be: ${link.state.weakness}`, 'use a server with fsync and atomic rename (OpenSSH)');
-  if (tolerance.devices === 0 && engine.isDegraded()) alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', 'replace the failed members now');
-  if (journal.deadReason !== null) alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
-  if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq) alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
+  else if (!link.isOpen && link.lastError !== null)
+    alarm('BACKUP_UNREACHABLE', link.lastError.describe(), 'the ring keeps everything meanwhile; check the backup host');
+  else if (link.state !== null && link.state.weakness !== '')
+    alarm(
+      'BACKUP_WEAK',
+      `the backup server is weaker than it should be: ${link.state.weakness}`,
+      'use a server with fsync and atomic rename (OpenSSH)',
+    );
+  if (tolerance.devices === 0 && engine.isDegraded())
+    alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', 'replace the failed members now');
+  if (journal.deadReason !== null)
+    alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
+  if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq)
+    alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
     name: shape.name,
@@ -51,7 +60,14 @@ export function arrayStatus(engine: ArrayEngine) {
       oldestUndrainedSeconds: drainLoop === null ? 0 : drainLoop.oldestUndrained_ms() / 1000,
       lastError: link?.lastError?.describe() ?? null,
       target: link?.backup.target ?? null,
-      state: link === null ? ('none' as const) : drainLoop?.draining ? ('draining' as const) : link.isOpen || link.lastError === null ? ('idle' as const) : ('unreachable' as const),
+      state:
+        link === null
+          ? ('none' as const)
+          : drainLoop?.draining
+            ? ('draining' as const)
+            : link.isOpen || link.lastError === null
+              ? ('idle' as const)
+              : ('unreachable' as const),
     },
     rebuild: engine.rebuild.progress(),
     scrub: null,

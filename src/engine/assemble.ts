@@ -85,8 +85,10 @@ function checkShape(settings: Settings, shape: ArrayShape): void {
       exit: EXIT.usage,
     });
   };
-  if (settings.stripe.members.length !== shape.dataMembers) mismatch('stripe.members', `${settings.stripe.members.length} members`, `${shape.dataMembers} members`);
-  if (settings.journal.members.length !== shape.journalMembers) mismatch('journal.members', `${settings.journal.members.length} members`, `${shape.journalMembers} members`);
+  if (settings.stripe.members.length !== shape.dataMembers)
+    mismatch('stripe.members', `${settings.stripe.members.length} members`, `${shape.dataMembers} members`);
+  if (settings.journal.members.length !== shape.journalMembers)
+    mismatch('journal.members', `${settings.journal.members.length} members`, `${shape.journalMembers} members`);
   if (settings.stripe.parity !== shape.parity) mismatch('stripe.parity', settings.stripe.parity, shape.parity);
   if (settings.stripe.chunkBytes !== shape.chunkBytes) mismatch('stripe.chunk', settings.stripe.chunkBytes, shape.chunkBytes);
   if (settings.journal.segmentBytes !== shape.segmentBytes) mismatch('journal.segment', settings.journal.segmentBytes, shape.segmentBytes);
@@ -129,7 +131,11 @@ function cast(settings: Settings, membership: Membership, log: EngineLog): Cast 
   const paths: string[] = [];
   for (let index = 0; index < total; index++) {
     const record = checkpoint.members.find((row) => row.index === index);
-    if (record === undefined) throw new KeelsonError('ARRAY_TABLE', `the member table has no row for member ${index}`, { action: 'restore from the backup', exit: EXIT.unavailable });
+    if (record === undefined)
+      throw new KeelsonError('ARRAY_TABLE', `the member table has no row for member ${index}`, {
+        action: 'restore from the backup',
+        exit: EXIT.unavailable,
+      });
     const verdict = verdicts.find(({ verdict: kind, record: row }) => kind === 'usable' && row?.index === index);
     paths.push(verdict?.found.path ?? (configured[index] as string));
     if (verdict?.found.device && verdict.found.superblock) {
@@ -145,17 +151,28 @@ function cast(settings: Settings, membership: Membership, log: EngineLog): Cast 
   return { members, records, paths };
 }
 
-async function assembleFrom(options: AssembleOptions, slab: Slab, provider: DeviceProvider, membership: Membership, found: readonly FoundMember[]): Promise<ArrayEngine> {
+async function assembleFrom(
+  options: AssembleOptions,
+  slab: Slab,
+  provider: DeviceProvider,
+  membership: Membership,
+  found: readonly FoundMember[],
+): Promise<ArrayEngine> {
   const { settings, log } = options;
   const { shape, checkpoint } = membership;
   const { members, records, paths } = cast(settings, membership, log);
-  for (const { device, path } of found) if (device && !members.some((member) => member?.device === device)) log.debug({ path }, 'closing a device that is left out');
-  await Promise.all(found.map(({ device }) => (device && !members.some((member) => member?.device === device) ? device.close() : undefined)));
+  for (const { device, path } of found)
+    if (device && !members.some((member) => member?.device === device)) log.debug({ path }, 'closing a device that is left out');
+  await Promise.all(
+    found.map(({ device }) => (device && !members.some((member) => member?.device === device) ? device.close() : undefined)),
+  );
 
   const threads = stripeThreads();
   const plan = planSlab(slab, shape.segmentBytes, shape.chunkBytes * shape.dataMembers, threads);
   const layout = dataLayout(members, shape);
-  const integrity = records.slice(0, shape.dataMembers).map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
+  const integrity = records
+    .slice(0, shape.dataMembers)
+    .map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
   const state = new ArrayState(shape, membership.epoch, members, records, paths, integrity, Uint8Array.from(checkpoint.stripeBitmap));
   state.protection = checkpoint.protection;
   checkProtection(settings, state, options.restoring === true);
@@ -163,19 +180,32 @@ async function assembleFrom(options: AssembleOptions, slab: Slab, provider: Devi
   await loadIntegrity(state, plan.segmentBuffersAt, slab, shape, plan.segmentBuffers * shape.segmentBytes);
 
   const makePool = options.pool ?? createStripePool;
-  const pool = new TrackedPool(await makePool({
-    context: {
-      geometry: state.geometry,
-      slab: slab.shared,
-      dataOffset: new Float64Array(shape.dataMembers).fill(layout.dataOffset),
-      integrity: integrity.map((table) => table.shared),
-      io: provider.kind === 'fs' ? 'fs' : 'ring',
-    },
-    scratch: plan.stripeScratch,
-  }));
+  const pool = new TrackedPool(
+    await makePool({
+      context: {
+        geometry: state.geometry,
+        slab: slab.shared,
+        dataOffset: new Float64Array(shape.dataMembers).fill(layout.dataOffset),
+        integrity: integrity.map((table) => table.shared),
+        io: provider.kind === 'fs' ? 'fs' : 'ring',
+      },
+      scratch: plan.stripeScratch,
+    }),
+  );
   try {
     const arrayTag = arrayTagOf(shape.arrayUuid);
-    const engine = new ArrayEngine({ settings, slab, plan, provider, state, pool, clock: options.clock, log, arrayTag, generation: checkpoint.generation });
+    const engine = new ArrayEngine({
+      settings,
+      slab,
+      plan,
+      provider,
+      state,
+      pool,
+      clock: options.clock,
+      log,
+      arrayTag,
+      generation: checkpoint.generation,
+    });
     await recover(engine, membership, arrayTag, log);
     return engine;
   } catch (error) {
@@ -188,7 +218,12 @@ async function assembleFrom(options: AssembleOptions, slab: Slab, provider: Devi
 function dataLayout(members: readonly (Member | null)[], shape: ArrayShape) {
   const there = members.find((member) => member !== null && member.index < shape.dataMembers);
   if (there) return there.superblock.layout;
-  return computeLayout({ role: shape.journalMembers === 0 ? 'both' : 'data', chunkBytes: shape.chunkBytes, stripes: shape.stripes, journalBytes: shape.journalMembers === 0 ? shape.ringBytes : 0 });
+  return computeLayout({
+    role: shape.journalMembers === 0 ? 'both' : 'data',
+    chunkBytes: shape.chunkBytes,
+    stripes: shape.stripes,
+    journalBytes: shape.journalMembers === 0 ? shape.ringBytes : 0,
+  });
 }
 
 function raiseAlarms(state: ArrayState, membership: Membership): void {
@@ -197,7 +232,11 @@ function raiseAlarms(state: ArrayState, membership: Membership): void {
     const path = state.paths[record.index] as string;
     const problem = membership.verdicts.find(({ found }) => found.path === path)?.problem;
     const why = problem ? `: ${problem.message} (${problem.code})` : '';
-    state.raise(`MEMBER_FAILED_${record.index}`, `member ${record.index} (${path}) is ${record.state}${why}`, `keelson replace ${record.index} NEW-DEVICE`);
+    state.raise(
+      `MEMBER_FAILED_${record.index}`,
+      `member ${record.index} (${path}) is ${record.state}${why}`,
+      `keelson replace ${record.index} NEW-DEVICE`,
+    );
   }
 }
 
@@ -253,9 +292,17 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   await engine.replicator.run();
   engine.trustAfter(journal.headSeq);
   const whole = await engine.destageLoop.drainAll();
-  if (!whole) state.raise('DESTAGE_BLOCKED', 'journaled writes could not be applied to the stripes yet', 'replace the lost members; until then the ring keeps the writes');
+  if (!whole)
+    state.raise(
+      'DESTAGE_BLOCKED',
+      'journaled writes could not be applied to the stripes yet',
+      'replace the lost members; until then the ring keeps the writes',
+    );
   const ms = Math.round(parts.clock.now() - started);
-  log.info({ segments: report.segments, batches: report.batches, lastLsn: report.lastLsn, ms, clean: checkpoint.cleanShutdown }, 'journal recovered');
+  log.info(
+    { segments: report.segments, batches: report.batches, lastLsn: report.lastLsn, ms, clean: checkpoint.cleanShutdown },
+    'journal recovered',
+  );
 }
 
 /** Journal positions that segment seq was, or would have been, written to: by the members that were there at the last checkpoint, since every loss makes a new one before writes go on. */
@@ -289,7 +336,8 @@ function distrustTouchedRows(engine: ArrayEngine): void {
         const base = stripe * geometry.stripeBlocks;
         // The first shard's blocks stand for all rows of a stripe that is trimmed as a whole.
         const whole = start <= base && end >= base + geometry.stripeBlocks;
-        for (let block = Math.max(start, base); block < Math.min(end, base + (whole ? geometry.rows : geometry.stripeBlocks)); block++) state.distrust(block);
+        for (let block = Math.max(start, base); block < Math.min(end, base + (whole ? geometry.rows : geometry.stripeBlocks)); block++)
+          state.distrust(block);
       }
     }
   }

@@ -30,8 +30,15 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     await checkpointer.settle();
   }
   if (state.protection !== 'full') {
-    state.raise('NEEDS_SEEDING', 'the backup does not hold what was written before it was attached', 'seeding is not built yet: restore into a new array, or create the array with its backup');
-    throw new KeelsonError('BACKUP_NEEDS_SEEDING', 'the repository does not hold the whole volume', { found: `head LSN ${found.headLsn}`, expected: `LSN ${cursorLsn}` });
+    state.raise(
+      'NEEDS_SEEDING',
+      'the backup does not hold what was written before it was attached',
+      'seeding is not built yet: restore into a new array, or create the array with its backup',
+    );
+    throw new KeelsonError('BACKUP_NEEDS_SEEDING', 'the repository does not hold the whole volume', {
+      found: `head LSN ${found.headLsn}`,
+      expected: `LSN ${cursorLsn}`,
+    });
   }
   if (found.headLsn === cursorLsn) return;
   for (let seq = journal.tailSeq; seq < journal.headSeq; seq++) {
@@ -47,7 +54,11 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     checkpointer.rewindDrained(journal.tailSeq);
     return;
   }
-  state.raise('BACKUP_MISMATCH', `the repository ends at LSN ${found.headLsn}, the array drained up to ${cursorLsn}`, 'check that the URL names this array\'s repository; keelson status goes on showing what is not drained');
+  state.raise(
+    'BACKUP_MISMATCH',
+    `the repository ends at LSN ${found.headLsn}, the array drained up to ${cursorLsn}`,
+    "check that the URL names this array's repository; keelson status goes on showing what is not drained",
+  );
   throw new KeelsonError('BACKUP_AHEAD', 'the repository and the array do not fit together', {
     found: `repository head LSN ${found.headLsn}`,
     expected: `LSN ${cursorLsn}, or one that the ring can continue from`,

@@ -42,7 +42,14 @@ export class Checkpointer {
   #durableBitmap: Uint8Array;
   #durableRebuilt: Map<Member, number>;
 
-  constructor(state: ArrayState, journal: Journal, region: SlabRegion, clock: Clock, generation: number, onFailed: (member: Member, error: KeelsonError) => void) {
+  constructor(
+    state: ArrayState,
+    journal: Journal,
+    region: SlabRegion,
+    clock: Clock,
+    generation: number,
+    onFailed: (member: Member, error: KeelsonError) => void,
+  ) {
     this.#state = state;
     this.#journal = journal;
     this.#region = region;
@@ -149,7 +156,10 @@ export class Checkpointer {
     const tail = Math.min(destaged, drained);
     const targets = state.present();
     if (targets.length === 0) {
-      state.failure = new KeelsonError('ARRAY_FAILED', 'no member is left to write to', { action: 'restore from the backup', exit: EXIT.unavailable });
+      state.failure = new KeelsonError('ARRAY_FAILED', 'no member is left to write to', {
+        action: 'restore from the backup',
+        exit: EXIT.unavailable,
+      });
       throw state.failure;
     }
     const checkpoint = this.#compose(destaged, drained, tail, !raise);
@@ -198,7 +208,13 @@ export class Checkpointer {
       members: state.records.map((record, i) => {
         const member = state.members[i];
         if (member === null || member === undefined) return record;
-        return { index: record.index, uuid: member.superblock.memberUuid, role: record.role, state: member.state, rebuiltStripes: this.#rebuiltOf(member) };
+        return {
+          index: record.index,
+          uuid: member.superblock.memberUuid,
+          role: record.role,
+          state: member.state,
+          rebuiltStripes: this.#rebuiltOf(member),
+        };
       }),
       destagedSeq,
       drainedSeq,
@@ -206,7 +222,8 @@ export class Checkpointer {
       destagedLsn: this.#lsnBefore(destagedSeq),
       drainedLsn: this.#lsnBefore(drainedSeq),
       // Without a journal member nothing can be written after this: once all is destaged the ring is of no more use.
-      cleanShutdown: this.#clean || (destagedSeq === this.#journal.headSeq && !state.journalPositions().some((index) => this.#takesWrites(index))),
+      cleanShutdown:
+        this.#clean || (destagedSeq === this.#journal.headSeq && !state.journalPositions().some((index) => this.#takesWrites(index))),
       epochSettled,
       protection: state.protection,
       stripeBitmap: this.#durableBitmap,
@@ -253,7 +270,9 @@ export class Checkpointer {
     };
     const { slab, offset, bytes } = this.#region;
     const lanes = Math.floor(bytes / INTEGRITY_REGION_BYTES);
-    await Promise.all(Array.from({ length: lanes }, (_, i) => lane(slabRegion(slab, offset + i * INTEGRITY_REGION_BYTES, INTEGRITY_REGION_BYTES))));
+    await Promise.all(
+      Array.from({ length: lanes }, (_, i) => lane(slabRegion(slab, offset + i * INTEGRITY_REGION_BYTES, INTEGRITY_REGION_BYTES))),
+    );
     if (!whole) return false;
     this.#durableBitmap = bitmap;
     this.#durableRebuilt = rebuilt;

@@ -89,7 +89,12 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
 
 /** An array that could not be served on this configuration is not made. */
 function checkSlab(settings: Settings): void {
-  requireSlab(settings.memory.slabBytes, settings.journal.segmentBytes, settings.stripe.members.length * settings.stripe.chunkBytes, stripeThreads());
+  requireSlab(
+    settings.memory.slabBytes,
+    settings.journal.segmentBytes,
+    settings.stripe.members.length * settings.stripe.chunkBytes,
+    stripeThreads(),
+  );
 }
 
 /** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is. */
@@ -170,9 +175,22 @@ function shapeOf(settings: Settings, options: CreateOptions, stripes: number, ra
   };
 }
 
-async function writeAll(devices: readonly Device[], shape: ArrayShape, dataRole: MemberRole, options: CreateOptions, random: Random, region: SlabRegion): Promise<void> {
+async function writeAll(
+  devices: readonly Device[],
+  shape: ArrayShape,
+  dataRole: MemberRole,
+  options: CreateOptions,
+  random: Random,
+  region: SlabRegion,
+): Promise<void> {
   const roleOf = (index: number): MemberRole => (index < shape.dataMembers ? dataRole : 'journal');
-  const records: MemberRecord[] = devices.map((_, index) => ({ index, uuid: newUuid(random), role: roleOf(index), state: 'online', rebuiltStripes: 0 }));
+  const records: MemberRecord[] = devices.map((_, index) => ({
+    index,
+    uuid: newUuid(random),
+    role: roleOf(index),
+    state: 'online',
+    rebuiltStripes: 0,
+  }));
   const epoch = (options.identity?.epoch ?? 0) + 1;
   const lsn = options.identity?.lsn ?? 0;
   const checkpoint: Checkpoint = {
@@ -191,12 +209,26 @@ async function writeAll(devices: readonly Device[], shape: ArrayShape, dataRole:
   };
   for (const [index, device] of devices.entries()) {
     const record = records[index] as MemberRecord;
-    const superblock: Superblock = { shape, memberUuid: record.uuid, index, role: record.role, layout: layoutOf(shape, record.role, device.sizeBytes), epoch, generation: 1 };
+    const superblock: Superblock = {
+      shape,
+      memberUuid: record.uuid,
+      index,
+      role: record.role,
+      layout: layoutOf(shape, record.role, device.sizeBytes),
+      epoch,
+      generation: 1,
+    };
     await writeNewMember(device, superblock, checkpoint, region);
   }
 }
 
 /** Zones of a member of this array; they follow from the shape, only the place of the last superblocks from the device's size. */
 export function layoutOf(shape: ArrayShape, role: MemberRole, memberBytes: Bytes) {
-  return computeLayout({ role, chunkBytes: shape.chunkBytes, stripes: shape.stripes, journalBytes: role === 'data' ? 0 : shape.ringBytes, memberBytes });
+  return computeLayout({
+    role,
+    chunkBytes: shape.chunkBytes,
+    stripes: shape.stripes,
+    journalBytes: role === 'data' ? 0 : shape.ringBytes,
+    memberBytes,
+  });
 }

@@ -34,7 +34,15 @@ export class DrainLoop {
   #waiters: Waiter[] = [];
   #stopped = false;
 
-  constructor(journal: Journal, drainer: Drainer, link: BackupLink, settings: DrainSettings, clock: Clock, log: EngineLog, degraded: () => boolean) {
+  constructor(
+    journal: Journal,
+    drainer: Drainer,
+    link: BackupLink,
+    settings: DrainSettings,
+    clock: Clock,
+    log: EngineLog,
+    degraded: () => boolean,
+  ) {
     this.#journal = journal;
     this.#drainer = drainer;
     this.#link = link;
@@ -100,7 +108,9 @@ export class DrainLoop {
       this.#nextCron_ms = this.#cronAfter(this.#clock.wall());
       return true;
     }
-    return bytes >= maxBytes || this.#journal.fillRatio >= maxFill || this.oldestUndrained_ms() >= maxAge_ms || (onDegraded && this.#degraded());
+    return (
+      bytes >= maxBytes || this.#journal.fillRatio >= maxFill || this.oldestUndrained_ms() >= maxAge_ms || (onDegraded && this.#degraded())
+    );
   }
 
   /** Everything written so far is to be drained. */

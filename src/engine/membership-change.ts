@@ -50,7 +50,13 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
   const index = memberNamed(engine, name);
   const role = (state.records[index] as (typeof state.records)[number]).role;
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
-  makeFile(parts.settings, path, parts.settings.stripe.memberBytes === null || role === 'journal' ? sizes.dataOffset + sizes.dataBytes + 8192 : parts.settings.stripe.memberBytes);
+  makeFile(
+    parts.settings,
+    path,
+    parts.settings.stripe.memberBytes === null || role === 'journal'
+      ? sizes.dataOffset + sizes.dataBytes + 8192
+      : parts.settings.stripe.memberBytes,
+  );
   const old = state.members[index];
   const same = old !== null && old !== undefined && samePath(old.device.path, path);
   // The device is tried before the old one is given up, unless it is the same one.
@@ -73,7 +79,8 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     await writeNewMember(device, superblock, firstCheckpoint(engine), parts.plan.admission);
     state.members[index] = member;
     state.paths[index] = path;
-    if (index < state.shape.dataMembers) (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
+    if (index < state.shape.dataMembers)
+      (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
     await engine.checkpointer.fence();
     // Only now: a journal copy on a device that no member table names yet would be lost in a crash.
     const position = state.journalPositions().indexOf(index);
@@ -130,7 +137,12 @@ async function retire(engine: ArrayEngine, device: Device): Promise<void> {
 
 async function checkDevice(engine: ArrayEngine, device: Device, needed: number): Promise<void> {
   if (device.sizeBytes < needed) {
-    throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, { found: `${device.sizeBytes} bytes`, expected: `at least ${needed} bytes`, action: 'use a larger device', exit: EXIT.usage });
+    throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, {
+      found: `${device.sizeBytes} bytes`,
+      expected: `at least ${needed} bytes`,
+      action: 'use a larger device',
+      exit: EXIT.usage,
+    });
   }
   const held = await recognise(device, engine.parts.plan.admission);
   if (held === null || (await isFormerMember(engine, device))) return;

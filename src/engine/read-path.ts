@@ -119,7 +119,8 @@ export class ReadPath {
         continue;
       }
       const resident = table.memoryOf(place);
-      if (resident < 0 || (this.#state.damagedInRing.size > 0 && this.#state.damagedInRing.get(place) === table.seqOfPlace(place))) request.bad.push(block);
+      if (resident < 0 || (this.#state.damagedInRing.size > 0 && this.#state.damagedInRing.get(place) === table.seqOfPlace(place)))
+        request.bad.push(block);
       else {
         this.slab.view.copyWithin(memory, resident, resident + BLOCK_BYTES);
         this.counters.fromRing++;
@@ -169,7 +170,13 @@ export class ReadPath {
       request.runs.push(block + i, n, member.index);
       request.waiting++;
       const memory = request.memory + (block + i - request.first) * BLOCK_BYTES;
-      member.device.read(memory, member.superblock.layout.dataOffset + (memberBlock + i) * BLOCK_BYTES, n * BLOCK_BYTES, request.onRun, tag);
+      member.device.read(
+        memory,
+        member.superblock.layout.dataOffset + (memberBlock + i) * BLOCK_BYTES,
+        n * BLOCK_BYTES,
+        request.onRun,
+        tag,
+      );
       i += n;
     }
   }
@@ -199,7 +206,10 @@ export class ReadPath {
 
   #finishOne(request: ReadRequest): void {
     if (--request.waiting > 0) return;
-    if (request.bad.length === 0) return this.#finish(request, null);
+    if (request.bad.length === 0) {
+      this.#finish(request, null);
+      return;
+    }
     const blocks = Float64Array.from(request.bad).sort();
     const pages = Uint32Array.from(blocks, (block) => request.memory / BLOCK_BYTES + (block - request.first));
     this.counters.slowBlocks += blocks.length;
@@ -219,5 +229,8 @@ export class ReadPath {
 }
 
 export function dataUnavailable(block: BlockIndex, why: string): KeelsonError {
-  return new KeelsonError('DATA_UNAVAILABLE', `block ${block} cannot be had: ${why}`, { action: 'see keelson status; rebuild or restore', exit: EXIT.unavailable });
+  return new KeelsonError('DATA_UNAVAILABLE', `block ${block} cannot be had: ${why}`, {
+    action: 'see keelson status; rebuild or restore',
+    exit: EXIT.unavailable,
+  });
 }

@@ -160,7 +160,8 @@ export class RebuildRunner {
       reader,
       pool: parts.pool,
       readable: (member: number, stripe: number) => state.readable(member, stripe),
-      entry: (member: number, block: number) => (state.integrityKnown[member] === 1 ? ((state.integrity[member]?.entries[block] as number) ?? -1) : -1),
+      entry: (member: number, block: number) =>
+        state.integrityKnown[member] === 1 ? ((state.integrity[member]?.entries[block] as number) ?? -1) : -1,
       isUntrusted: (stripe: number) => state.isUntrusted(stripe),
       isUntrustedRow: (block: number) => state.isUntrustedRow(block),
       placeReadable: (place: number) => journal.table.memoryOf(place) >= 0 || journal.table.copies[journal.table.slotOfPlace(place)] !== 0,
@@ -177,7 +178,8 @@ export class RebuildRunner {
       targets: () => this.#targets(),
       progress: (targets: readonly RebuildTarget[], stripes: number) => {
         // A member that failed or was replaced meanwhile is not one of these any more.
-        for (const member of this.#targets()) if (targets.includes(member)) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
+        for (const member of this.#targets())
+          if (targets.includes(member)) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
       },
       checkpoint: () => engine.checkpointer.settle(),
       throttle: async () => {
@@ -192,7 +194,11 @@ export class RebuildRunner {
     const { link, state } = this.#engine;
     if (link === null || state.protection !== 'full') return null;
     const backup = this.#engine.servingBackup();
-    if (backup === null) throw link.lastError ?? new KeelsonError('BACKUP_UNREACHABLE', 'the backup is not connected yet', { action: 'rebuild goes on when it is' });
+    if (backup === null)
+      throw (
+        link.lastError ??
+        new KeelsonError('BACKUP_UNREACHABLE', 'the backup is not connected yet', { action: 'rebuild goes on when it is' })
+      );
     return backup;
   }
 

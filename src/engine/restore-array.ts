@@ -38,7 +38,11 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
   const probe = options.backup(Slab.allocate(PROBE_SLAB_BYTES));
   const found = await probe.open({ arrayUuid: '', epoch: 0, volumeBytes: 0, create: false, readOnly: true }).finally(() => probe.close());
   if (found.headLsn === 0) {
-    throw new KeelsonError('BACKUP_EMPTY', 'the repository holds no image yet', { found: probe.target, action: 'create a new array instead', exit: EXIT.unavailable });
+    throw new KeelsonError('BACKUP_EMPTY', 'the repository holds no image yet', {
+      found: probe.target,
+      action: 'create a new array instead',
+      exit: EXIT.unavailable,
+    });
   }
   await createArray({
     settings,

@@ -39,7 +39,17 @@ export interface SlabPlan {
 /** Slab bytes that planSlab needs at least. */
 export function slabBytesMin(segmentBytes: Bytes, stripeBytes: Bytes, threads: number): Bytes {
   const scratch = stripeScratchBytes(stripeBytes, 0);
-  return META_BYTES + ADMISSION_BYTES + FETCH_BYTES + LOST_BYTES + threads * scratch + 3 * segmentBytes + rebuildBytes(stripeBytes) + SEGMENT_BUFFERS_MIN * segmentBytes + READ_AREA_MIN_BYTES;
+  return (
+    META_BYTES +
+    ADMISSION_BYTES +
+    FETCH_BYTES +
+    LOST_BYTES +
+    threads * scratch +
+    3 * segmentBytes +
+    rebuildBytes(stripeBytes) +
+    SEGMENT_BUFFERS_MIN * segmentBytes +
+    READ_AREA_MIN_BYTES
+  );
 }
 
 /** A task reads and writes whole stripes at worst, old and new side by side. */
@@ -93,5 +103,17 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
   const segmentBuffers = Math.max(SEGMENT_BUFFERS_MIN, Math.floor(Math.min(left * 0.6, left - READ_AREA_MIN_BYTES) / segmentBytes));
   const buffers = take(segmentBuffers * segmentBytes);
   const reads = take(slab.bytes - at);
-  return { meta, admission, fetch, lost, stripeScratch, replication, drain, rebuild, segmentBuffersAt: buffers.offset, segmentBuffers, reads };
+  return {
+    meta,
+    admission,
+    fetch,
+    lost,
+    stripeScratch,
+    replication,
+    drain,
+    rebuild,
+    segmentBuffersAt: buffers.offset,
+    segmentBuffers,
+    reads,
+  };
 }

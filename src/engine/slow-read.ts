@@ -55,7 +55,15 @@ export interface Recovered {
  * journal, the backup. Every way ends with a verified checksum; what none can give is an error for just that block, never something older.
  */
 export class BlockRecovery {
-  readonly counters: SlowReadCounters = { fromStripes: 0, reconstructed: 0, fromJournal: 0, fromBackup: 0, backupBytes: 0, repaired: 0, unavailable: 0 };
+  readonly counters: SlowReadCounters = {
+    fromStripes: 0,
+    reconstructed: 0,
+    fromJournal: 0,
+    fromBackup: 0,
+    backupBytes: 0,
+    repaired: 0,
+    unavailable: 0,
+  };
   readonly #host: SlowReadHost;
 
   constructor(host: SlowReadHost) {
@@ -71,7 +79,11 @@ export class BlockRecovery {
    * blocks ascending, block i to slab page pages[i]. trusted: parity may be used. locked: the caller holds the stripes' locks. ringFirst: an undestaged entry
    * in the ring is newer than the stripes (reads); false when the stripes' own content is wanted and the ring's is known to be elsewhere.
    */
-  async recover(blocks: Float64Array, pages: Uint32Array, how: { trusted: boolean; locked: boolean; repair: boolean; ringFirst: boolean }): Promise<Recovered> {
+  async recover(
+    blocks: Float64Array,
+    pages: Uint32Array,
+    how: { trusted: boolean; locked: boolean; repair: boolean; ringFirst: boolean },
+  ): Promise<Recovered> {
     const n = blocks.length;
     const result: Recovered = { from: new Uint8Array(n), crcs: new Uint32Array(n), errors: new Array<KeelsonError | null>(n).fill(null) };
     let open = Array.from({ length: n }, (_, i) => i);
@@ -90,7 +102,14 @@ export class BlockRecovery {
     return result;
   }
 
-  async #fromRing(blocks: Float64Array, pages: Uint32Array, open: number[], result: Recovered, undestagedOnly: boolean, newestInBackup: number[]): Promise<number[]> {
+  async #fromRing(
+    blocks: Float64Array,
+    pages: Uint32Array,
+    open: number[],
+    result: Recovered,
+    undestagedOnly: boolean,
+    newestInBackup: number[],
+  ): Promise<number[]> {
     const { journal, reader, slab, state } = this.#host;
     const left: number[] = [];
     for (const i of open) {
@@ -124,7 +143,13 @@ export class BlockRecovery {
     return left;
   }
 
-  async #fromStripes(blocks: Float64Array, pages: Uint32Array, open: number[], result: Recovered, how: { locked: boolean; repair: boolean }): Promise<number[]> {
+  async #fromStripes(
+    blocks: Float64Array,
+    pages: Uint32Array,
+    open: number[],
+    result: Recovered,
+    how: { locked: boolean; repair: boolean },
+  ): Promise<number[]> {
     const { state, pool } = this.#host;
     const wanted = Float64Array.from(open, (i) => blocks[i] as number);
     const stripes = Float64Array.from(new Set(Array.from(wanted, (block) => state.geometry.stripeOf(block)))).sort();
@@ -159,8 +184,14 @@ export class BlockRecovery {
       };
       const torn = open.filter((i) => !state.rowTrusted(blocks[i] as number));
       await fromRows(open.filter((i) => state.rowTrusted(blocks[i] as number)));
-      await fromRows(torn.filter((i) => !this.#rowTrimmed(blocks[i] as number)), 'fits');
-      await fromRows(torn.filter((i) => this.#rowTrimmed(blocks[i] as number)), 'spare');
+      await fromRows(
+        torn.filter((i) => !this.#rowTrimmed(blocks[i] as number)),
+        'fits',
+      );
+      await fromRows(
+        torn.filter((i) => this.#rowTrimmed(blocks[i] as number)),
+        'spare',
+      );
       return open.filter((i) => !had.has(i));
     } finally {
       if (hold !== null) this.#host.unlock(hold);
@@ -172,7 +203,8 @@ export class BlockRecovery {
     const { state, journal } = this.#host;
     const { geometry } = state;
     const first = block - (geometry.slotOf(block) - (geometry.slotOf(block) % geometry.rows));
-    for (let shard = 0; shard < geometry.k; shard++) if (journal.index.zeroSeq(first + shard * geometry.rows) >= journal.destagedSeq) return true;
+    for (let shard = 0; shard < geometry.k; shard++)
+      if (journal.index.zeroSeq(first + shard * geometry.rows) >= journal.destagedSeq) return true;
     return false;
   }
 
@@ -190,7 +222,11 @@ export class BlockRecovery {
         const crcs = new Uint32Array(part.length);
         await this.#backupTurn();
         try {
-          this.counters.backupBytes += await backup.read(Float64Array.from(part, (i) => blocks[i] as number), area.offset, crcs);
+          this.counters.backupBytes += await backup.read(
+            Float64Array.from(part, (i) => blocks[i] as number),
+            area.offset,
+            crcs,
+          );
         } finally {
           this.#backupDone();
         }

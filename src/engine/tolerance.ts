@@ -16,7 +16,12 @@ export function computeTolerance(state: ArrayState, journal: Journal, backupServ
   const parityLeft = state.geometry.m - lostStripes;
   if (!backupServes) {
     const devices = Math.max(0, parityLeft);
-    const why = state.protection === 'unprotected' ? 'no backup target' : state.protection === 'seeding' ? 'the backup does not hold the whole volume yet' : 'the backup is out of reach';
+    const why =
+      state.protection === 'unprotected'
+        ? 'no backup target'
+        : state.protection === 'seeding'
+          ? 'the backup does not hold the whole volume yet'
+          : 'the backup is out of reach';
     return { devices, because: `${Math.max(0, parityLeft)} of ${state.geometry.m} parity shards are left, and ${why}` };
   }
   const positions = state.journalPositions();

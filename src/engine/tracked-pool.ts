@@ -1,4 +1,13 @@
-import type { ApplyTask, MemberView, RebuildTask, RecoverOutcome, RecoverTask, ScrubOutcome, StripeOutcome, StripePool } from '../stripe/stripe-pool.js';
+import type {
+  ApplyTask,
+  MemberView,
+  RebuildTask,
+  RecoverOutcome,
+  RecoverTask,
+  ScrubOutcome,
+  StripeOutcome,
+  StripePool,
+} from '../stripe/stripe-pool.js';
 
 /** A stripe pool that can say when the tasks made so far have ended: a device may be closed only when no thread can still be using it. */
 export class TrackedPool implements StripePool {

@@ -36,7 +36,10 @@ export class Volume implements BlockVolume {
 
   read(offset: Bytes, length: Bytes, done: ReadDone): void {
     const refusal = this.#refusal();
-    if (refusal !== null) return done(refusal, null);
+    if (refusal !== null) {
+      done(refusal, null);
+      return;
+    }
     this.#inFlight++;
     this.#reads.read(offset, length, (error, payload) => {
       this.#left();
@@ -46,26 +49,38 @@ export class Volume implements BlockVolume {
 
   write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void {
     const refusal = this.#refusal();
-    if (refusal !== null) return done(refusal);
+    if (refusal !== null) {
+      done(refusal);
+      return;
+    }
     this.#writes.write(offset, payload, fua, this.#track(done));
   }
 
   flush(done: Done): void {
     const refusal = this.#refusal();
-    if (refusal !== null) return done(refusal);
+    if (refusal !== null) {
+      done(refusal);
+      return;
+    }
     this.#writes.flush(this.#track(done));
   }
 
   trim(offset: Bytes, length: Bytes, fua: boolean, done: Done): void {
     const refusal = this.#refusal();
-    if (refusal !== null) return done(refusal);
+    if (refusal !== null) {
+      done(refusal);
+      return;
+    }
     this.#writes.trim(offset, length, fua, this.#track(done));
   }
 
   /** Members are never over-committed, so a hole can always be written again: noHole needs nothing more. */
   writeZeroes(offset: Bytes, length: Bytes, _noHole: boolean, fua: boolean, done: Done): void {
     const refusal = this.#refusal();
-    if (refusal !== null) return done(refusal);
+    if (refusal !== null) {
+      done(refusal);
+      return;
+    }
     this.#writes.zero(offset, length, fua, this.#track(done));
   }
 

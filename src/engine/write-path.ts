@@ -103,7 +103,10 @@ export class WritePath {
     this.counters.zeroes++;
     const first = Math.ceil(offset / BLOCK_BYTES);
     const end = Math.floor((offset + length) / BLOCK_BYTES);
-    if (end <= first) return fua || this.#everyWriteFua ? this.flush(done) : done(null);
+    if (end <= first) {
+      fua || this.#everyWriteFua ? this.flush(done) : done(null);
+      return;
+    }
     this.#append(first, end - first, null, 0, fua || this.#everyWriteFua, done);
   }
 
@@ -118,8 +121,14 @@ export class WritePath {
     const last = Math.floor(end / BLOCK_BYTES);
     const head = offset % BLOCK_BYTES;
     const tail = end % BLOCK_BYTES;
-    if (head === 0 && tail === 0) return this.#append(first, last - first, payload, 0, fua, done);
-    if (first > last) return this.#merge(last, head, payload, length, fua, done);
+    if (head === 0 && tail === 0) {
+      this.#append(first, last - first, payload, 0, fua, done);
+      return;
+    }
+    if (first > last) {
+      this.#merge(last, head, payload, length, fua, done);
+      return;
+    }
     const parts = new Parts((head > 0 ? 1 : 0) + (tail > 0 ? 1 : 0) + (last > first ? 1 : 0), done);
     const headBytes = head > 0 ? BLOCK_BYTES - head : 0;
     if (head > 0) this.#merge(first - 1, head, payload === null ? null : payload.subarray(0, headBytes), headBytes, fua, parts.finish);
@@ -127,7 +136,15 @@ export class WritePath {
     if (tail > 0) this.#merge(last, 0, payload === null ? null : payload.subarray(length - tail), tail, fua, parts.finish);
   }
 
-  #append(block: BlockIndex, count: number, payload: Uint8Array | null, at: Bytes, fua: boolean, done: Done, merge: Merge | null = null): void {
+  #append(
+    block: BlockIndex,
+    count: number,
+    payload: Uint8Array | null,
+    at: Bytes,
+    fua: boolean,
+    done: Done,
+    merge: Merge | null = null,
+  ): void {
     this.#queue.push({ block, count, payload, at, fua, done, merge });
     if (this.#queue.length === 1) this.pump();
   }

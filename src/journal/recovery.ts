@@ -68,7 +68,13 @@ class RingWalker {
   /** The LSN before the tail is not known, so the first batch's is believed. */
   #anyLsn: boolean;
 
-  constructor(journal: Journal, slab: Slab, scratch: { offset: SlabOffset; bytes: number }, start: RecoveryStart, endIsKnown: (seq: SegmentSeq) => boolean) {
+  constructor(
+    journal: Journal,
+    slab: Slab,
+    scratch: { offset: SlabOffset; bytes: number },
+    start: RecoveryStart,
+    endIsKnown: (seq: SegmentSeq) => boolean,
+  ) {
     this.#endIsKnown = endIsKnown;
     this.#journal = journal;
     this.#slab = slab;

@@ -35,7 +35,9 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
   record.bytes(uuidToBytes(arrayUuid));
   record.u64(checkpoint.destagedSeq).u64(checkpoint.drainedSeq).u64(checkpoint.tailSeq);
   record.u64(checkpoint.destagedLsn).u64(checkpoint.drainedLsn);
-  record.u32((checkpoint.cleanShutdown ? FLAG_CLEAN : 0) | (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0)).u32(PROTECTIONS.indexOf(checkpoint.protection));
+  record
+    .u32((checkpoint.cleanShutdown ? FLAG_CLEAN : 0) | (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0))
+    .u32(PROTECTIONS.indexOf(checkpoint.protection));
   record.u32(members.length).u32(0).u64(stripeBitmap.length);
   record.seek(CHECKPOINT_HEADER_BYTES);
   for (const member of members) encodeMember(record, member);

@@ -18,7 +18,18 @@ import {
   type StripeOutcome,
   type StripePool,
 } from '../stripe/stripe-pool.js';
-import { FROM_BACKUP, FROM_LOST, FROM_PARITY, FROM_RING, FROM_ZERO, newStripeSources, planStripe, type PlanScope, type SourceHost, type StripeSources } from './stripe-sources.js';
+import {
+  FROM_BACKUP,
+  FROM_LOST,
+  FROM_PARITY,
+  FROM_RING,
+  FROM_ZERO,
+  newStripeSources,
+  planStripe,
+  type PlanScope,
+  type SourceHost,
+  type StripeSources,
+} from './stripe-sources.js';
 
 /** Stripes of one task when parity suffices: a few MiB of each member, so that a task's I/O is long and a waiting write is not. */
 const STRIPES_PER_TASK = 64;
@@ -75,7 +86,16 @@ export interface RebuildCounters {
  * is brought into the slab first.
  */
 export class Rebuilder {
-  readonly counters: RebuildCounters = { doneStripes: 0, totalStripes: 0, fromSurvivors: 0, fromParity: 0, fromJournal: 0, fromBackup: 0, backupStoredBytes: 0, lostBlocks: 0 };
+  readonly counters: RebuildCounters = {
+    doneStripes: 0,
+    totalStripes: 0,
+    fromSurvivors: 0,
+    fromParity: 0,
+    fromJournal: 0,
+    fromBackup: 0,
+    backupStoredBytes: 0,
+    lostBlocks: 0,
+  };
   readonly #host: RebuildHost;
   readonly #region: SlabRegion;
   readonly #sources: StripeSources;
@@ -151,7 +171,13 @@ export class Rebuilder {
     try {
       let left = stripes;
       if (this.#parityCovers(stripes)) {
-        const outcome = await this.#rebuild({ members: this.#host.members(), stripes, targets: this.#targetIndexes(), provided: null, dataOnly: false });
+        const outcome = await this.#rebuild({
+          members: this.#host.members(),
+          stripes,
+          targets: this.#targetIndexes(),
+          provided: null,
+          dataOnly: false,
+        });
         left = stripes.filter((_, i) => outcome.status[i] !== STRIPE_DONE);
         this.#count(stripes.length - left.length);
       }
@@ -176,7 +202,10 @@ export class Rebuilder {
     const covers = lost <= geometry.m;
     if (!stripes.some((stripe) => this.#host.isUntrusted(stripe))) return covers;
     // Destaging writes them again, and knows better than to give up what a torn row has lost.
-    if (covers) throw new KeelsonError('REBUILD_WAITS', 'stripes that a crash may have torn are not written again yet', { action: 'rebuild goes on when what was journaled before the crash is destaged' });
+    if (covers)
+      throw new KeelsonError('REBUILD_WAITS', 'stripes that a crash may have torn are not written again yet', {
+        action: 'rebuild goes on when what was journaled before the crash is destaged',
+      });
     return false;
   }
 
@@ -246,7 +275,13 @@ export class Rebuilder {
       if (!there && from[slot] === FROM_LOST) this.counters.lostBlocks++;
       if (from[slot] === FROM_PARITY) this.counters.fromParity += BLOCK_BYTES;
     }
-    const outcome = await this.#rebuild({ members: this.#host.members(), stripes: Float64Array.of(stripe), targets: this.#targetIndexes(), provided: words, dataOnly: false });
+    const outcome = await this.#rebuild({
+      members: this.#host.members(),
+      stripes: Float64Array.of(stripe),
+      targets: this.#targetIndexes(),
+      provided: words,
+      dataOnly: false,
+    });
     const status = outcome.status[0] as number;
     if (status !== STRIPE_DONE || scope.wide) return status;
     // Said last: what was written for parity's sake was zeroes.
@@ -337,7 +372,13 @@ export class Rebuilder {
   async #rewrite(stripe: StripeIndex, rewrite: Uint8Array, words: Uint32Array, crcs: Uint32Array): Promise<number> {
     const { geometry } = this.#host;
     const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word));
-    const outcome = await this.#host.pool.apply({ members: this.#host.members(), stripes: Float64Array.of(stripe), sources, crcs, rewrite: true });
+    const outcome = await this.#host.pool.apply({
+      members: this.#host.members(),
+      stripes: Float64Array.of(stripe),
+      sources,
+      crcs,
+      rewrite: true,
+    });
     await this.#host.account(outcome);
     // STRIPE_FAILED without a failed write: members still away leave the row short of shards; what could be written was, and ring and backup keep the rest.
     const short = outcome.status[0] === STRIPE_FAILED && !outcome.writeErrors.some((errors) => errors > 0);

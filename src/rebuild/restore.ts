@@ -21,7 +21,12 @@ export interface RestoreHost {
  * Everything from the backup alone: writes the newest image of `backup` into the stripes of a new, empty array, stripe by stripe, each block verified by the
  * checksum that its write got. Returns the bytes restored.
  */
-export async function restoreImage(host: RestoreHost, backup: Backup, region: SlabRegion, onProgress: (doneBytes: Bytes) => void): Promise<Bytes> {
+export async function restoreImage(
+  host: RestoreHost,
+  backup: Backup,
+  region: SlabRegion,
+  onProgress: (doneBytes: Bytes) => void,
+): Promise<Bytes> {
   const { geometry } = host;
   const room = Math.floor(region.bytes / BLOCK_BYTES);
   assert(room >= geometry.stripeBlocks, 'restore memory holds the data of a stripe');
@@ -80,6 +85,8 @@ async function restoreBatch(host: RestoreHost, backup: Backup, region: SlabRegio
   await host.account(outcome);
   const failed = outcome.status.findIndex((status) => status !== STRIPE_DONE);
   if (failed >= 0) {
-    throw new KeelsonError('RESTORE_STRIPE', `stripe ${stripes[failed]} could not be written`, { action: 'check the new members and start the restore again' });
+    throw new KeelsonError('RESTORE_STRIPE', `stripe ${stripes[failed]} could not be written`, {
+      action: 'check the new members and start the restore again',
+    });
   }
 }

@@ -37,7 +37,11 @@ export interface StripeSources {
 }
 
 export function newStripeSources(geometry: StripeGeometry): StripeSources {
-  return { from: new Uint8Array(geometry.stripeBlocks), place: new Float64Array(geometry.stripeBlocks), rewrite: new Uint8Array(geometry.rows) };
+  return {
+    from: new Uint8Array(geometry.stripeBlocks),
+    place: new Float64Array(geometry.stripeBlocks),
+    rewrite: new Uint8Array(geometry.rows),
+  };
 }
 
 /** How much of a stripe is planned. */
@@ -53,7 +57,13 @@ export interface PlanScope {
  * whose parity is not to be trusted, or with a newer version of a lost block still undestaged, every lost data block is taken from outside and the row written
  * again. backupHas[slot]: 1 when the backup holds data for the block, 0 when it reads as zeroes there; null without a backup.
  */
-export function planStripe(host: SourceHost, stripe: StripeIndex, backupHas: Uint8Array | null, out: StripeSources, scope: PlanScope = { wide: false, giveUp: false }): void {
+export function planStripe(
+  host: SourceHost,
+  stripe: StripeIndex,
+  backupHas: Uint8Array | null,
+  out: StripeSources,
+  scope: PlanScope = { wide: false, giveUp: false },
+): void {
   const { geometry } = host;
   out.from.fill(FROM_NOTHING);
   out.rewrite.fill(0);
@@ -92,7 +102,15 @@ function leaveToParity(geometry: StripeGeometry, row: number, out: StripeSources
   for (let slot = row; slot < out.from.length; slot += geometry.rows) if (out.from[slot] === FROM_LOST) out.from[slot] = FROM_PARITY;
 }
 
-function planRow(host: SourceHost, stripe: StripeIndex, lost: number[], need: number, row: number, backupHas: Uint8Array | null, out: StripeSources): void {
+function planRow(
+  host: SourceHost,
+  stripe: StripeIndex,
+  lost: number[],
+  need: number,
+  row: number,
+  backupHas: Uint8Array | null,
+  out: StripeSources,
+): void {
   const { geometry } = host;
   const { rows } = geometry;
   if (need <= 0) {

@@ -92,7 +92,14 @@ export class ArrayFixture {
     if (settings.backup !== null) {
       attachBackup(
         engine,
-        createBackupClient({ slab: slab as unknown as Slab, url: settings.backup.target.url, identity: '', knownHosts: '', compression: 'none', passphrase: '' }),
+        createBackupClient({
+          slab: slab as unknown as Slab,
+          url: settings.backup.target.url,
+          identity: '',
+          knownHosts: '',
+          compression: 'none',
+          passphrase: '',
+        }),
       );
       await engine.link?.connect();
     }
@@ -155,7 +162,13 @@ function settingsOf(folder: string, options: FixtureOptions): Settings {
     backup:
       options.backup === false
         ? null
-        : { target: { kind: 'file', url: `file://${join(folder, 'vault')}`, path: join(folder, 'vault') }, compression: 'none', passphraseFile: null, onUnreachable: 'stall', keepPoints_ms: 604_800_000 },
+        : {
+            target: { kind: 'file', url: `file://${join(folder, 'vault')}`, path: join(folder, 'vault') },
+            compression: 'none',
+            passphraseFile: null,
+            onUnreachable: 'stall',
+            keepPoints_ms: 604_800_000,
+          },
     drain: { ...DRAIN_BY_HAND, ...options.drain },
     export: { nbd: [], durability: 'write-back' },
     control: { socket: join(folder, 'control'), http: null },

@@ -154,7 +154,8 @@ export class BlockModel {
         for (let i = 0; i < count; i++) {
           const permitted = new Set([...(allowed[i] as Set<number>), ...this.#allowed(first + i)]);
           const shown = versionShown(payload.bytes, i * BLOCK_BYTES, first + i);
-          if (!permitted.has(shown)) verdict.wrong.push(`block ${first + i} shows version ${shown}, allowed ${[...permitted].join(' or ')}`);
+          if (!permitted.has(shown))
+            verdict.wrong.push(`block ${first + i} shows version ${shown}, allowed ${[...permitted].join(' or ')}`);
         }
         payload.release();
         resolve(null);

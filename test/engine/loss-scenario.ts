@@ -136,7 +136,11 @@ export function fetchBound(engine: ArrayEngine): number {
         data++;
         const block = stripe * geometry.stripeBlocks + shard * geometry.rows + row;
         const place = journal.index.lookup(block);
-        const zero = place === ZEROED || (place < 0 && state.integrityKnown[member] === 1 && state.integrity[member]?.entries[geometry.memberBlock(stripe, row)] === CRC_UNWRITTEN);
+        const zero =
+          place === ZEROED ||
+          (place < 0 &&
+            state.integrityKnown[member] === 1 &&
+            state.integrity[member]?.entries[geometry.memberBlock(stripe, row)] === CRC_UNWRITTEN);
         if (zero || (place >= 0 && ringAlive(engine, place))) free++;
         if (isUndestaged(engine, block)) dirty = true;
       }

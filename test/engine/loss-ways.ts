@@ -43,7 +43,11 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
     await writeAndLose(fixture, model, random, lost);
     const journalLeft = engine.journal.members.some((_, position) => !lost.includes(engine.state.journalPositions()[position] as number));
     // A segment all of whose copies die takes its unanswered writes with it: those, and none made after them, may get an error.
-    if (journalLeft && model.errors.length > LANES) say('writes failed although a journal member is left', model.errors.map((error) => error.describe()));
+    if (journalLeft && model.errors.length > LANES)
+      say(
+        'writes failed although a journal member is left',
+        model.errors.map((error) => error.describe()),
+      );
     // Right at once, whatever the engine has found out by then.
     const covered = lost.length <= way.tolerance;
     say('read just after the loss', (await model.verify(() => !covered)).wrong);
@@ -57,7 +61,10 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
     if (covered && lostBlocks > 0) say('lost within the tolerance', [`${lostBlocks} blocks`]);
     const online = await model.verify((block) => expected.has(block));
     say('online, before any rebuild', online.wrong);
-    say('had although it should be lost', [...expected].filter((block) => !online.unreadable.has(block)).map((block) => `block ${block}`));
+    say(
+      'had although it should be lost',
+      [...expected].filter((block) => !online.unreadable.has(block)).map((block) => `block ${block}`),
+    );
 
     const bound = fetchBound(engine);
     await replaceAll(fixture, lost);
@@ -90,7 +97,13 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
 }
 
 /** Loses each of the sets of members, or every `stride`-th of them, from one that the seed chooses. */
-export async function loseEach(t: ExecutionContext, sets: readonly number[][], options: FixtureOptions, tolerance: number, stride = 1): Promise<void> {
+export async function loseEach(
+  t: ExecutionContext,
+  sets: readonly number[][],
+  options: FixtureOptions,
+  tolerance: number,
+  stride = 1,
+): Promise<void> {
   t.timeout(300_000);
   t.log(`KEELSON_SEED=${SEED}, ${Math.ceil(sets.length / stride)} of ${sets.length} ways`);
   const wrong: string[] = [];
@@ -107,6 +120,5 @@ export async function loseEach(t: ExecutionContext, sets: readonly number[][], o
   t.log(`${lossy} of the ways lost something, ${fetched} blocks came from the backup`);
   t.deepEqual(wrong.slice(0, 20), [], `${wrong.length} things wrong`);
 }
-
 
 export const AMONG: FixtureOptions = { journalMembers: 0, copies: 3 };

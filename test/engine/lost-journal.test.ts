@@ -13,43 +13,49 @@ function modelOf(fixture: ArrayFixture): BlockModel {
   return new BlockModel(() => fixture.engine.volume, fixture.engine.volumeBytes / BLOCK_BYTES);
 }
 
-test.serial('P5, P9: writes that were in the journal alone, in segments that no memory holds, are errors when every copy is gone; all else goes on', async (t) => {
-  t.log(`seed ${SEED}`);
-  const random = seededRandom(SEED);
-  const fixture = await ArrayFixture.create(t, { buffers: 5 });
-  const { engine } = fixture;
-  const model = modelOf(fixture);
-  await model.fill();
-  await model.flush();
-  await fixture.drain();
-  await engine.destageLoop.drainAll();
-  // Beyond parity nothing is destaged: the ring takes the writes, more than the slab keeps.
-  fixture.kill([1, 3, 4]);
-  await settleAfterLoss(fixture);
-  const target = model.acknowledgements + 160;
-  await model.load(random, 4, () => model.acknowledgements >= target);
-  t.deepEqual(model.errors, []);
-  t.deepEqual((await model.verify()).wrong, []);
-  fixture.kill([6, 7]);
-  await settleAfterLoss(fixture);
-  const lost = new Set<number>();
-  for (let block = 0; block < model.blocks; block++) if (isLost(engine, block)) lost.add(block);
-  t.true(lost.size > 0, 'some segments were in the journal alone');
-  const online = await model.verify((block) => lost.has(block));
-  t.deepEqual(online.wrong, []);
-  t.deepEqual([...online.unreadable].sort((a, b) => a - b), [...lost].sort((a, b) => a - b));
-  await replaceAll(fixture, [1, 3, 4, 6, 7]);
-  await engine.destageLoop.drainAll();
-  t.is(engine.journal.destagedSeq, engine.journal.headSeq, 'what is lost does not hold up the rest');
-  const after = await model.verify((block) => lost.has(block));
-  t.deepEqual(after.wrong, []);
-  t.is(arrayStatus(engine).state, 'online');
-  for (const block of lost) await model.write(block, 1);
-  t.deepEqual((await model.verify()).wrong, []);
-  await fixture.drain();
-  t.is(arrayStatus(engine).tolerance.devices, 4);
-  await fixture.close();
-});
+test.serial(
+  'P5, P9: writes that were in the journal alone, in segments that no memory holds, are errors when every copy is gone; all else goes on',
+  async (t) => {
+    t.log(`seed ${SEED}`);
+    const random = seededRandom(SEED);
+    const fixture = await ArrayFixture.create(t, { buffers: 5 });
+    const { engine } = fixture;
+    const model = modelOf(fixture);
+    await model.fill();
+    await model.flush();
+    await fixture.drain();
+    await engine.destageLoop.drainAll();
+    // Beyond parity nothing is destaged: the ring takes the writes, more than the slab keeps.
+    fixture.kill([1, 3, 4]);
+    await settleAfterLoss(fixture);
+    const target = model.acknowledgements + 160;
+    await model.load(random, 4, () => model.acknowledgements >= target);
+    t.deepEqual(model.errors, []);
+    t.deepEqual((await model.verify()).wrong, []);
+    fixture.kill([6, 7]);
+    await settleAfterLoss(fixture);
+    const lost = new Set<number>();
+    for (let block = 0; block < model.blocks; block++) if (isLost(engine, block)) lost.add(block);
+    t.true(lost.size > 0, 'some segments were in the journal alone');
+    const online = await model.verify((block) => lost.has(block));
+    t.deepEqual(online.wrong, []);
+    t.deepEqual(
+      [...online.unreadable].sort((a, b) => a - b),
+      [...lost].sort((a, b) => a - b),
+    );
+    await replaceAll(fixture, [1, 3, 4, 6, 7]);
+    await engine.destageLoop.drainAll();
+    t.is(engine.journal.destagedSeq, engine.journal.headSeq, 'what is lost does not hold up the rest');
+    const after = await model.verify((block) => lost.has(block));
+    t.deepEqual(after.wrong, []);
+    t.is(arrayStatus(engine).state, 'online');
+    for (const block of lost) await model.write(block, 1);
+    t.deepEqual((await model.verify()).wrong, []);
+    await fixture.drain();
+    t.is(arrayStatus(engine).tolerance.devices, 4);
+    await fixture.close();
+  },
+);
 
 test.serial('P8: writes that were drained but never destaged come from the backup when every journal copy is gone', async (t) => {
   t.log(`seed ${SEED}`);
@@ -63,7 +69,10 @@ test.serial('P8: writes that were drained but never destaged come from the backu
   const target = model.acknowledgements + 160;
   await model.load(random, 4, () => model.acknowledgements >= target);
   await fixture.drain();
-  t.true(engine.journal.drainedSeq > engine.journal.destagedSeq + engine.journal.buffers.count, 'some segments are drained, not destaged and in no memory');
+  t.true(
+    engine.journal.drainedSeq > engine.journal.destagedSeq + engine.journal.buffers.count,
+    'some segments are drained, not destaged and in no memory',
+  );
   fixture.kill([6, 7]);
   await settleAfterLoss(fixture);
   t.deepEqual((await model.verify()).wrong, []);
@@ -97,23 +106,28 @@ test.serial('P5: an array that crashed and comes back without its journal member
   await fixture.close();
 });
 
-test.serial('P5: with the ring on the stripe members a crash is survived without any two of them, and refused when all copies of the last segment may be gone', async (t) => {
-  const fixture = await ArrayFixture.create(t, { journalMembers: 0, copies: 3 });
-  const model = modelOf(fixture);
-  await model.fill();
-  await fixture.drain();
-  await fixture.engine.destageLoop.drainAll();
-  await fixture.drain();
-  await model.write(7, 2);
-  const { journal } = fixture.engine;
-  const copies = fixture.paths.filter((_, position) => ((journal.table.copies[journal.table.slotOf(journal.headSeq)] as number) & (1 << position)) !== 0);
-  t.is(copies.length, 3);
-  await fixture.crash();
-  for (const path of copies) renameSync(path, `${path}.away`);
-  const refusal = await t.throwsAsync(fixture.start());
-  t.is((refusal as { code?: string }).code, 'JOURNAL_LOST');
-  renameSync(`${copies[2]}.away`, copies[2] as string);
-  await fixture.start();
-  t.deepEqual((await model.verify()).wrong, []);
-  await fixture.close();
-});
+test.serial(
+  'P5: with the ring on the stripe members a crash is survived without any two of them, and refused when all copies of the last segment may be gone',
+  async (t) => {
+    const fixture = await ArrayFixture.create(t, { journalMembers: 0, copies: 3 });
+    const model = modelOf(fixture);
+    await model.fill();
+    await fixture.drain();
+    await fixture.engine.destageLoop.drainAll();
+    await fixture.drain();
+    await model.write(7, 2);
+    const { journal } = fixture.engine;
+    const copies = fixture.paths.filter(
+      (_, position) => ((journal.table.copies[journal.table.slotOf(journal.headSeq)] as number) & (1 << position)) !== 0,
+    );
+    t.is(copies.length, 3);
+    await fixture.crash();
+    for (const path of copies) renameSync(path, `${path}.away`);
+    const refusal = await t.throwsAsync(fixture.start());
+    t.is((refusal as { code?: string }).code, 'JOURNAL_LOST');
+    renameSync(`${copies[2]}.away`, copies[2] as string);
+    await fixture.start();
+    t.deepEqual((await model.verify()).wrong, []);
+    await fixture.close();
+  },
+);

@@ -26,7 +26,8 @@ function toleranceByForce(engine: ArrayEngine): number {
     for (const set of combinations(living.length, size)) {
       const lost = set.map((i) => living[i] as number);
       if (dead + lost.filter((index) => index < state.shape.dataMembers).length <= state.geometry.m) continue;
-      if (segments.some((copies) => positions.every((index, position) => (copies & (1 << position)) === 0 || lost.includes(index)))) return size - 1;
+      if (segments.some((copies) => positions.every((index, position) => (copies & (1 << position)) === 0 || lost.includes(index))))
+        return size - 1;
     }
   }
   return living.length;

@@ -32,6 +32,8 @@ export class Drainer {
   publishedBytes: Bytes = 0;
   storedBytes: Bytes = 0;
   publishes = 0;
+  /** The last range met a block that can be had from nowhere: the next one reaches to the end of the ring. */
+  #toTheEnd = false;
 
   /** region: two ring segments of slab memory. */
   constructor(journal: Journal, reader: RingReader, backup: Backup, host: DrainHost, clock: Clock, region: SlabRegion) {
@@ -56,18 +58,18 @@ export class Drainer {
     await this.#durable();
     let to = Math.min(limit, from + SEGMENTS_PER_PUBLISH);
     // Without a journal copy only the newest content is left, in the stripes: the range then has to reach to the end of the ring.
-    if (this.#withoutCopy(from, journal.headSeq)) {
+    if (this.#toTheEnd || this.#withoutCopy(from, journal.headSeq)) {
       to = journal.headSeq;
       await this.#durable();
     }
     try {
-      return await this.#publish(from, to);
+      const drained = await this.#publish(from, to);
+      this.#toTheEnd = false;
+      return drained;
     } catch (error) {
       // A block that no copy holds whole may have been written again later: a range that reaches that far does not need it.
-      if (!(error instanceof KeelsonError) || error.code !== 'DRAIN_SOURCE_LOST' || to >= journal.headSeq) throw error;
-      to = journal.headSeq;
-      await this.#durable();
-      return await this.#publish(from, to);
+      this.#toTheEnd = error instanceof KeelsonError && error.code === 'DRAIN_SOURCE_LOST';
+      throw error;
     }
   }
 

@@ -5,6 +5,9 @@ import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import type { MemberView } from '../stripe/stripe-pool.js';
 
+/** Copy sets are 32-bit masks: on wider arrays the ring lies on the first members. */
+const JOURNAL_POSITIONS_MAX = 32;
+
 export interface Alarm {
   readonly code: string;
   readonly message: string;
@@ -102,7 +105,7 @@ export class ArrayState {
   journalPositions(): number[] {
     const { dataMembers, journalMembers } = this.shape;
     return journalMembers === 0
-      ? Array.from({ length: dataMembers }, (_, i) => i)
+      ? Array.from({ length: Math.min(dataMembers, JOURNAL_POSITIONS_MAX) }, (_, i) => i)
       : Array.from({ length: journalMembers }, (_, i) => dataMembers + i);
   }
 

@@ -111,8 +111,9 @@ export class BlockRecovery {
     newestInBackup: number[],
   ): Promise<number[]> {
     const { journal, reader, slab, state } = this.#host;
+    const queue = [...open];
     const left: number[] = [];
-    for (const i of open) {
+    for (let i = queue.shift(); i !== undefined; i = queue.shift()) {
       const block = blocks[i] as number;
       const place = journal.index.lookup(block);
       const seq = place >= 0 ? journal.table.seqOfPlace(place) : place === ZEROED ? journal.index.zeroSeq(block) : -1;
@@ -131,14 +132,19 @@ export class BlockRecovery {
         result.from[i] = HAD_RING;
         result.crcs[i] = crc;
         this.counters.fromJournal++;
-      } else if (seq >= journal.destagedSeq && seq < journal.drainedSeq && journal.index.lookup(block) === place) {
+      } else if (journal.index.lookup(block) !== place) {
+        // Written again meanwhile: what lies below the ring is older than that too, so the ring is asked once more.
+        queue.push(i);
+      } else if (seq < journal.destagedSeq) {
+        left.push(i);
+      } else if (seq < journal.drainedSeq) {
         newestInBackup.push(i);
-      } else if (seq >= journal.destagedSeq && journal.index.lookup(block) === place) {
+      } else {
         // Its newest version is this one: anything else that could be found would be stale.
         result.errors[i] = dataUnavailable(block, 'its newest version was in the journal alone, and no copy of that is left');
         result.from[i] = HAD_NOWHERE;
         this.counters.unavailable++;
-      } else left.push(i);
+      }
     }
     return left;
   }

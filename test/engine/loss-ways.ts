@@ -69,7 +69,9 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
     const bound = fetchBound(engine);
     await replaceAll(fixture, lost);
     fromBackup = (engine.rebuild.finished?.fromBackup ?? 0) / BLOCK_BYTES;
-    if (fromBackup > Math.ceil(bound * 1.1)) say('fetched from the backup', [`${fromBackup} blocks, the lower bound is ${bound}`]);
+    // Beyond the tolerance draining goes on meanwhile, once a journal member is replaced, and moves blocks from the ring to the backup: the bound moves with them.
+    if (covered && fromBackup > Math.ceil(bound * 1.1))
+      say('fetched from the backup', [`${fromBackup} blocks, the lower bound is ${bound}`]);
     await engine.replicator.run();
     await engine.destageLoop.drainAll();
     const after = await model.verify((block) => expected.has(block));

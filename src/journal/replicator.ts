@@ -87,8 +87,11 @@ export class Replicator {
         return false;
       }
       // Another device may have taken the position meanwhile.
-      if (table.seq[slot] === seq && journal.members[target] === member && journal.isOnline(target))
+      if (table.seq[slot] === seq && journal.members[target] === member && journal.isOnline(target)) {
         table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
+        // It may want more than this one: with three copies, a segment that one member alone has wants two.
+        this.#again = true;
+      }
       return true;
     } finally {
       journal.unpin(slot);

@@ -47,3 +47,10 @@ for (const [name, shape] of Object.entries(SHAPES)) {
     deaths: true,
   });
 }
+
+test('a segment that a crash left whole on one of three members is on all three before two of them die (seed 73629208)', async (t) => {
+  // Torn on two members by the crash, whole on the third: the two copies it lacks are both made again, or the third member's death costs what was acknowledged.
+  const shape = SHAPES['three copies, few buffers'] as RingShape;
+  await new History(t, { shape, seed: 73_629_208, lives: 4, stepsPerLife: 200, crash: 'either', deaths: true }).run();
+  t.pass();
+});

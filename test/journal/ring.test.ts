@@ -127,6 +127,20 @@ test('a copy that was lost is made again on a healthy member, from memory or fro
   }
 });
 
+test('a segment that one member alone holds gets all the copies it lacks in one run', async (t) => {
+  const r = ring({ members: 3, copies: 3 });
+  await fill(r);
+  r.journal.close();
+  await r.settle();
+  const { table } = r.journal;
+  const closed = Array.from({ length: r.journal.headSeq - r.journal.tailSeq }, (_, i) => table.slotOf(r.journal.tailSeq + i));
+  t.true(closed.length > 1);
+  for (const slot of closed) table.copies[slot] = 0b010;
+  await r.during(r.replicator.run());
+  t.deepEqual(r.replicator.wanting(), []);
+  for (const slot of closed) t.is(table.copies[slot], 0b111);
+});
+
 test('damage on one copy is read from the other, and is not spread by replication', async (t) => {
   const r = ring({ members: 3, buffers: 4 });
   const n = await fill(r);

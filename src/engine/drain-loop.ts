@@ -149,6 +149,7 @@ export class DrainLoop {
   }
 
   async #run(): Promise<void> {
+    let further = false;
     while (!this.#stopped && this.#journal.drainedSeq < this.#wanted) {
       if (!(await this.#link.connect())) return;
       try {
@@ -158,6 +159,12 @@ export class DrainLoop {
         this.#log.debug({ segments, ms: Math.round(this.#clock.now() - before) }, 'drained');
       } catch (error) {
         const failure = KeelsonError.from(error);
+        if (failure.code === 'DRAIN_SOURCE_LOST' && !further) {
+          // The next attempt reaches to the end of the ring, where the block may have been written again; the repository is opened anew after any failure.
+          further = true;
+          this.#link.failed(failure);
+          continue;
+        }
         this.#log.warn({ error: failure.describe() }, 'drain failed; the ring keeps everything');
         this.#link.failed(failure);
         return;

@@ -21,8 +21,8 @@ export class DestageLoop {
   /** False while more members are lost than parity covers: rows could not be written whole. */
   readonly #possible: () => boolean;
   /**
-   * Closed segments that start a pass, and the most that one takes: a quarter of the buffers. One group is applied, the one before it is checkpointed, and writers
-   * fill the other half meanwhile.
+   * Closed segments that start a pass, and the most that one takes: a third of the buffers. One group is applied, the one before it is checkpointed, and writers
+   * fill the rest meanwhile.
    */
   readonly #group: number;
   #running: Promise<void> | null = null;
@@ -42,7 +42,7 @@ export class DestageLoop {
     this.#destager = destager;
     this.#clock = clock;
     this.#log = log;
-    this.#group = Math.max(1, Math.floor(journal.buffers.count / 4));
+    this.#group = Math.max(1, Math.floor(journal.buffers.count / 3));
   }
 
   start(): void {

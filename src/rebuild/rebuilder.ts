@@ -32,7 +32,9 @@ import {
 } from './stripe-sources.js';
 
 /** Stripes of one task when parity suffices: a few MiB of each member, so that a task's I/O is long and a waiting write is not. */
-const STRIPES_PER_TASK = 64;
+const STRIPES_PER_TASK = 32;
+/** Tasks of one round for each thread: one waits for its I/O while another computes, and no thread is left over. */
+const LANES_PER_THREAD = 4;
 /** Bytes of a member between two checkpoints of the progress. */
 const CHECKPOINT_EVERY_BYTES = 256 * 1024 * 1024;
 
@@ -153,12 +155,12 @@ export class Rebuilder {
     return true;
   }
 
-  /** Fills up to one lane a thread with written stripes of [at, limit); returns the first stripe not looked at. */
+  /** Fills a few lanes a thread with written stripes of [at, limit); returns the first stripe not looked at. */
   #take(at: StripeIndex, limit: StripeIndex, lanes: Float64Array[]): StripeIndex {
     const { pool } = this.#host;
     const perLane = Math.max(1, Math.min(STRIPES_PER_TASK, pool.stripesPerTask));
     let stripe = at;
-    while (lanes.length < pool.threads + 1 && stripe < limit) {
+    while (lanes.length < pool.threads * LANES_PER_THREAD && stripe < limit) {
       const lane: number[] = [];
       for (; stripe < limit && lane.length < perLane; stripe++) if (this.#host.isWritten(stripe)) lane.push(stripe);
       if (lane.length > 0) lanes.push(Float64Array.from(lane));

@@ -12,6 +12,8 @@ import type { EngineLog } from './log.js';
 const PERIOD_MS = 250;
 
 interface Waiter {
+  /** Runs started before it: only one started after it speaks for it. */
+  readonly after: number;
   readonly seq: SegmentSeq;
   readonly resolve: () => void;
   readonly reject: (error: KeelsonError) => void;
@@ -32,6 +34,7 @@ export class DrainLoop {
   #timer: Timer | null = null;
   #wanted: SegmentSeq = 0;
   #waiters: Waiter[] = [];
+  #runs = 0;
   #stopped = false;
 
   constructor(
@@ -96,6 +99,7 @@ export class DrainLoop {
     if (bytes > 0 && this.#triggered(bytes)) this.#want();
     // Closing a segment calls back here: the inner call may have started already.
     if (this.#running !== null || this.#wanted <= this.#journal.drainedSeq) return;
+    this.#runs++;
     this.#running = this.#run().finally(() => {
       this.#running = null;
       this.#settleWaiters();
@@ -131,7 +135,7 @@ export class DrainLoop {
     const seq = this.#wanted;
     if (this.#journal.drainedSeq >= seq) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      this.#waiters.push({ seq, resolve, reject });
+      this.#waiters.push({ after: this.#runs, seq, resolve, reject });
       this.kick();
     });
   }
@@ -141,7 +145,7 @@ export class DrainLoop {
     const left: Waiter[] = [];
     for (const waiter of this.#waiters) {
       if (this.#journal.drainedSeq >= waiter.seq) waiter.resolve();
-      else if (error !== null) waiter.reject(error);
+      else if (error !== null && this.#runs > waiter.after) waiter.reject(error);
       else left.push(waiter);
     }
     this.#waiters = left;

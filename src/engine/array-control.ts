@@ -47,15 +47,6 @@ export function arrayControl(engine: ArrayEngine) {
       return (await rebuild(engine, onProgress)) ?? nothingRebuilt();
     },
 
-    add(_device: string): Promise<void> {
-      return Promise.reject(
-        new KeelsonError('NOT_BUILT', 'spares are not built yet', {
-          action: 'use keelson replace when a member has failed',
-          exit: EXIT.usage,
-        }),
-      );
-    },
-
     async rebuildPlan() {
       const outline = await engine.rebuild.plan();
       const { survivor, parity, journal, backup } = outline.bytes;

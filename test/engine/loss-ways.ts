@@ -22,6 +22,8 @@ interface Outcome {
   readonly wrong: string[];
   readonly lostBlocks: number;
   readonly fromBackup: number;
+  /** More than a tenth above the lower bound of DESIGN 7. */
+  readonly overBound: boolean;
 }
 
 /** One way to lose members, from the first write to the whole array. */
@@ -35,6 +37,7 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
   };
   let lostBlocks = 0;
   let fromBackup = 0;
+  let overBound = false;
   try {
     const { engine } = fixture;
     const promised = arrayStatus(engine).tolerance;
@@ -69,9 +72,10 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
     const bound = fetchBound(engine);
     await replaceAll(fixture, lost);
     fromBackup = (engine.rebuild.finished?.fromBackup ?? 0) / BLOCK_BYTES;
-    // Beyond the tolerance draining goes on meanwhile, once a journal member is replaced, and moves blocks from the ring to the backup: the bound moves with them.
-    if (covered && fromBackup > Math.ceil(bound * 1.1))
-      say('fetched from the backup', [`${fromBackup} blocks, the lower bound is ${bound}`]);
+    // The promise is for losses within the tolerance. Beyond it some ways fetch more (probably because draining goes on meanwhile and moves blocks from the ring to
+    // the backup; not proved): they are counted in the log, not passed over.
+    overBound = fromBackup > Math.ceil(bound * 1.1);
+    if (covered && overBound) say('fetched from the backup', [`${fromBackup} blocks, the lower bound is ${bound}`]);
     await engine.replicator.run();
     await engine.destageLoop.drainAll();
     const after = await model.verify((block) => expected.has(block));
@@ -95,7 +99,7 @@ async function lose(t: ExecutionContext, way: Way): Promise<Outcome> {
   } finally {
     await fixture.close();
   }
-  return { wrong, lostBlocks, fromBackup };
+  return { wrong, lostBlocks, fromBackup, overBound };
 }
 
 /** Loses each of the sets of members, or every `stride`-th of them, from one that the seed chooses. */
@@ -111,15 +115,17 @@ export async function loseEach(
   const wrong: string[] = [];
   let lossy = 0;
   let fetched = 0;
+  let over = 0;
   for (const [i, lost] of sets.entries()) {
     if (ONLY === undefined ? (SEED + i) % stride !== 0 : lost.join('') !== ONLY) continue;
     const buffers = 4 + 4 * (i % 3);
     const outcome = await lose(t, { lost, options: { buffers, threads: i % 8 === 0, ...options }, tolerance, seed: (SEED + i) >>> 0 });
     wrong.push(...outcome.wrong);
     fetched += outcome.fromBackup;
+    if (outcome.overBound) over++;
     if (outcome.lostBlocks > 0) lossy++;
   }
-  t.log(`${lossy} of the ways lost something, ${fetched} blocks came from the backup`);
+  t.log(`${lossy} of the ways lost something, ${fetched} blocks came from the backup, ${over} of the ways fetched more than the bound`);
   t.deepEqual(wrong.slice(0, 20), [], `${wrong.length} things wrong`);
 }
 

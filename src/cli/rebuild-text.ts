@@ -6,6 +6,8 @@ import { textTable } from './text-table.js';
 const RANGES_SHOWN_MAX = 40;
 
 export function rebuildText(rebuild: RebuildStatus): string {
+  if (rebuild.waitsFor !== undefined && rebuild.waitsFor > 0)
+    return `nothing rebuilt yet: that begins when ${rebuild.waitsFor} more of the lost members ${rebuild.waitsFor === 1 ? 'is' : 'are'} replaced, or with keelson rebuild`;
   return `rebuilt ${bytesText(rebuild.doneBytes)}: from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}`;
 }
 

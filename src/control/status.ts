@@ -58,6 +58,8 @@ export interface RebuildStatus {
   readonly fromJournal: Bytes;
   readonly fromBackup: Bytes;
   readonly secondsLeft: number | null;
+  /** Only in what `replace` resolves to: so many more of the lost members must get a device before the rebuild begins. */
+  readonly waitsFor?: number;
 }
 
 export interface ScrubStatus {

@@ -44,7 +44,7 @@ export function arrayControl(engine: ArrayEngine) {
 
     async replace(member: string, device: string, onProgress: OnProgress): Promise<RebuildProgress> {
       await replaceMember(engine, member, device);
-      return (await rebuild(engine, onProgress)) ?? nothingRebuilt();
+      return (await rebuild(engine, onProgress)) ?? nothingRebuilt(engine.rebuild.waitsFor);
     },
 
     async rebuildPlan() {
@@ -58,7 +58,10 @@ export function arrayControl(engine: ArrayEngine) {
       };
     },
 
-    rebuild: (onProgress: OnProgress) => rebuild(engine, onProgress),
+    rebuild: (onProgress: OnProgress) => {
+      engine.rebuild.start();
+      return rebuild(engine, onProgress);
+    },
   };
 }
 
@@ -88,6 +91,6 @@ async function reporting(engine: ArrayEngine, work: Promise<unknown>, report: ()
   }
 }
 
-function nothingRebuilt(): RebuildProgress {
-  return { doneBytes: 0, totalBytes: 0, fromSurvivors: 0, fromParity: 0, fromJournal: 0, fromBackup: 0, secondsLeft: 0 };
+function nothingRebuilt(waitsFor: number): RebuildProgress {
+  return { doneBytes: 0, totalBytes: 0, fromSurvivors: 0, fromParity: 0, fromJournal: 0, fromBackup: 0, secondsLeft: 0, waitsFor };
 }

@@ -26,6 +26,13 @@ export function arrayStatus(engine: ArrayEngine) {
     alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
   if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq)
     alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
+  const { waitsFor } = engine.rebuild;
+  if (waitsFor > 0)
+    alarm(
+      'REBUILD_WAITS',
+      `the rebuild begins when ${waitsFor} more of the lost stripe members ${waitsFor === 1 ? 'has a device' : 'have devices'}: what it fetches now would be fetched again`,
+      'keelson replace the other lost members, or begin now with keelson rebuild',
+    );
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
     name: shape.name,

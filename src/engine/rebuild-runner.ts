@@ -13,8 +13,6 @@ import type { ArrayEngine } from './array-engine.js';
 const RETRY_MS = 2000;
 /** Pause between rounds while clients' requests are in flight: rebuild gets about half of the devices' time then. */
 const BUSY_PAUSE_MS = 2;
-/** Members beyond parity are rebuilt together when they are replaced within this of each other. */
-const GATHER_MS = 2000;
 
 export interface RebuildProgress {
   readonly doneBytes: Bytes;
@@ -24,6 +22,8 @@ export interface RebuildProgress {
   readonly fromJournal: Bytes;
   readonly fromBackup: Bytes;
   readonly secondsLeft: number | null;
+  /** Nothing was rebuilt yet: so many more of the lost members must get a device first. */
+  readonly waitsFor?: number;
 }
 
 /** Keeps a rebuild going whenever a member wants one: starts, restarts after trouble, and brings the members online at the end. */
@@ -37,7 +37,8 @@ export class RebuildRunner {
   #again = false;
   #stopped = false;
   #retry: Timer | null = null;
-  #changed: () => void = () => {};
+  /** Asked for by hand: begins although too few of the lost members have a device. */
+  #byHand = false;
   #startedAt = 0;
   #targetCount = 1;
   /** Why the last attempt stopped. */
@@ -62,20 +63,16 @@ export class RebuildRunner {
     return targets;
   }
 
-  /** Beyond parity with members still to be replaced: what is fetched for some of them would have to be fetched again for the rest. */
-  #moreToCome(): boolean {
+  /**
+   * How many more of the lost members must get a device before the rebuild begins; 0: it may run. Of e lost shards e - m are fetched for each row, and the rest follow from
+   * parity. So with no more than m of them left without a device nothing is ever fetched twice, whenever those come; with more, what is fetched now would be
+   * fetched again for them. (And destaging could not go on after such a rebuild any more than before it.)
+   */
+  get waitsFor(): number {
     const { state } = this.#engine;
-    const lost = state.lostDataMembers();
-    return lost.length > state.geometry.m && lost.length > this.#targets().length;
-  }
-
-  async #gather(): Promise<void> {
-    for (let changed = true; changed && !this.#stopped && this.#moreToCome(); ) {
-      changed = await new Promise<boolean>((resolve) => {
-        this.#changed = () => resolve(true);
-        this.#engine.parts.clock.after(GATHER_MS, () => resolve(false));
-      });
-    }
+    const targets = this.#targets().length;
+    if (this.#byHand || targets === 0) return 0;
+    return Math.max(0, state.lostDataMembers().length - targets - state.geometry.m);
   }
 
   /** Some member wants or is getting a rebuild. */
@@ -87,10 +84,10 @@ export class RebuildRunner {
     if (this.#stopped) return;
     if (this.#running !== null) {
       this.#again = true;
-      this.#changed();
       return;
     }
-    if (this.#targets().length === 0) return;
+    if (this.#targets().length === 0) this.#byHand = false;
+    if (this.#targets().length === 0 || this.waitsFor > 0) return;
     this.#retry?.cancel();
     this.#running = this.#run().finally(() => {
       this.#running = null;
@@ -101,9 +98,15 @@ export class RebuildRunner {
     });
   }
 
-  /** Resolves when nothing is left to rebuild; rejects with what stops it. */
+  /** By hand: now, with the devices that are there, though more may have to be fetched for it. */
+  start(): void {
+    this.#byHand = true;
+    this.kick();
+  }
+
+  /** Resolves when nothing is left to rebuild, or when too few of the lost members have a device (waitsFor); rejects with what stops it. */
   async wait(): Promise<void> {
-    while (this.#running !== null || this.#targets().length > 0) {
+    while (this.#running !== null || (this.#targets().length > 0 && this.waitsFor === 0)) {
       if (this.#stopped) throw new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
       if (this.#running === null) {
         if (this.lastError !== null) throw this.lastError;
@@ -120,7 +123,6 @@ export class RebuildRunner {
     this.#startedAt = parts.clock.now();
     this.lastError = null;
     try {
-      await this.#gather();
       this.#targetCount = this.#targets().length;
       await rebuilder.run();
       if (this.#stopped) return;
@@ -175,7 +177,7 @@ export class RebuildRunner {
       unlock: engine.locks.release.bind(engine.locks),
       account: (outcome: Parameters<ArrayEngine['account']>[0]) => engine.account(outcome),
       backup: () => this.#backup(),
-      targets: () => this.#targets(),
+      targets: () => (this.waitsFor === 0 ? this.#targets() : []),
       progress: (targets: readonly RebuildTarget[], stripes: number) => {
         // A member that failed or was replaced meanwhile is not one of these any more.
         for (const member of this.#targets())
@@ -229,7 +231,6 @@ export class RebuildRunner {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#retry?.cancel();
-    this.#changed();
     await this.#running;
   }
 }

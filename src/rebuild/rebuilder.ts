@@ -140,8 +140,12 @@ export class Rebuilder {
       const end = this.#take(at, limit, lanes);
       // A lane that fails must not leave others writing behind the cursor.
       const results = await Promise.allSettled(lanes.map((stripes) => this.#stripes(stripes)));
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed !== undefined) throw failed.reason;
+      const failed = results.findIndex((result) => result.status === 'rejected');
+      if (failed >= 0) {
+        // What was fetched for the lanes before it is not fetched again.
+        this.#host.progress(this.#active, (lanes[failed] as Float64Array)[0] as number);
+        throw (results[failed] as PromiseRejectedResult).reason;
+      }
       at = end;
       this.#host.progress(this.#active, at);
       sinceCheckpoint += lanes.reduce((sum, lane) => sum + lane.length, 0);
@@ -158,7 +162,8 @@ export class Rebuilder {
   /** Fills a few lanes a thread with written stripes of [at, limit); returns the first stripe not looked at. */
   #take(at: StripeIndex, limit: StripeIndex, lanes: Float64Array[]): StripeIndex {
     const { pool } = this.#host;
-    const perLane = Math.max(1, Math.min(STRIPES_PER_TASK, pool.stripesPerTask));
+    // Beyond parity a round is a few stripes: what was fetched before a member came or went is not fetched again.
+    const perLane = this.#lostShards(at) > this.#host.geometry.m ? 1 : Math.max(1, Math.min(STRIPES_PER_TASK, pool.stripesPerTask));
     let stripe = at;
     while (lanes.length < pool.threads * LANES_PER_THREAD && stripe < limit) {
       const lane: number[] = [];
@@ -193,15 +198,16 @@ export class Rebuilder {
     }
   }
 
+  #lostShards(stripe: StripeIndex): number {
+    return this.#host.geometry.n - this.#survivingShards(stripe);
+  }
+
   #targetIndexes(): number[] {
     return this.#active.map(({ index }) => index);
   }
 
   #parityCovers(stripes: Float64Array): boolean {
-    const { geometry } = this.#host;
-    let lost = 0;
-    for (let member = 0; member < geometry.n; member++) if (!this.#host.readable(member, stripes[0] as number)) lost++;
-    const covers = lost <= geometry.m;
+    const covers = this.#lostShards(stripes[0] as number) <= this.#host.geometry.m;
     if (!stripes.some((stripe) => this.#host.isUntrusted(stripe))) return covers;
     // Destaging writes them again, and knows better than to give up what a torn row has lost.
     if (covers)

@@ -53,6 +53,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("isZero", Napi::Function::New(env, crc32c::isZeroOf, "isZero"));
   exports.Set("openDevice", Napi::Function::New(env, io::openDevice, "openDevice"));
   exports.Set("closeDevice", Napi::Function::New(env, io::closeDevice, "closeDevice"));
+  exports.Set("duplicate", Napi::Function::New(env, io::duplicate, "duplicate"));
   exports.Set("dupOver", Napi::Function::New(env, io::dupOver, "dupOver"));
   exports.Set("geometry", Napi::Function::New(env, io::geometry, "geometry"));
   io::registerRing(env, exports);

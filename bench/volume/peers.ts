@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, truncateSync } from 'node:fs';
 import { run, runQuietly } from '../../test/system/rig/command.js';
@@ -9,10 +9,11 @@ import { busyCpuSeconds } from './machine.js';
 import type { VolumeResult } from './result.js';
 import { type Plan, runWorkloads } from './workloads.js';
 
-/** The device is as new, and gives its memory back. */
+/** The device is as new. Its memory is there beforehand: what tmpfs takes to find pages while it is written is not what a device does. */
 export function blank(disk: LoopDevice): void {
   truncateSync(disk.file, 0);
   truncateSync(disk.file, disk.sizeBytes);
+  execFileSync('fallocate', ['--length', String(disk.sizeBytes), disk.file]);
 }
 
 async function version(program: string): Promise<string> {

@@ -68,6 +68,13 @@ void dupOver(const Napi::CallbackInfo& info) {
   if (result < 0) throw systemError(info.Env(), errno, "dup3 over " + std::to_string(fd));
 }
 
+Napi::Value duplicate(const Napi::CallbackInfo& info) {
+  const int fd = static_cast<int>(countArgument(info[0], INT32_MAX, "fd"));
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) throw systemError(info.Env(), errno, "duplicate " + std::to_string(fd));
+  return Napi::Number::New(info.Env(), copy);
+}
+
 Napi::Value geometry(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const int fd = static_cast<int>(countArgument(info[0], INT32_MAX, "fd"));

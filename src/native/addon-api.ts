@@ -55,6 +55,8 @@ export interface Addon {
   closeDevice(fd: number): void;
   /** Atomically makes fd refer to what `other` refers to (dup3); what fd was is closed. Fault injection kills a device this way, in every thread. */
   dupOver(fd: number, other: number): void;
+  /** A second descriptor (close-on-exec) of what fd refers to, to be closed by itself. */
+  duplicate(fd: number): number;
   geometry(fd: number): DeviceGeometry;
 
   /** undefined where io_uring is not permitted: see ringAvailable(). */

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Timer } from '../base/clock.js';
+import { INTAKE_BYTES, type Intake, openIntake } from './intake.js';
 import { type ExportDescription, Negotiation, greeting } from './negotiation.js';
 import { type ReplyBatchPool, ReplyQueue } from './reply-queue.js';
 import type { ServerShare } from './server-share.js';
@@ -20,7 +21,7 @@ export interface ConnectionHost {
  * One client: socket events, the handshake with its deadline, then the transmission phase until DISC, end of input, fault or shutdown.
  * Whatever goes wrong here ends this connection and nothing else.
  */
-export class Connection implements TransmissionHost {
+export class Connection implements TransmissionHost, Intake {
   readonly #socket: Socket;
   readonly #host: ConnectionHost;
   readonly #negotiation: Negotiation;
@@ -31,19 +32,21 @@ export class Connection implements TransmissionHost {
   #ending = false;
   #socketClosed = false;
   #gone = false;
+  readonly #intake = Buffer.allocUnsafeSlow(INTAKE_BYTES);
 
-  constructor(socket: Socket, host: ConnectionHost) {
-    this.#socket = socket;
+  /** accepted: a socket that is not read yet. */
+  constructor(accepted: Socket, host: ConnectionHost) {
     this.#host = host;
     const { clock, limits } = host.share;
     this.#lastProgress_ms = clock.now();
+    const socket = openIntake(accepted, this);
+    this.#socket = socket;
     this.#negotiation = new Negotiation(host.description, limits, (bytes) => socket.write(bytes));
     this.#handshakeTimer = clock.after(limits.handshakeTimeout_ms, () => this.cutOff('the handshake took too long'));
     // A dead socket always closes; why it died does not matter to anyone else.
     socket.on('error', () => undefined);
     socket.on('close', () => this.#onClose());
     socket.on('end', () => this.#onEnd());
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.write(greeting());
   }
 
@@ -51,9 +54,15 @@ export class Connection implements TransmissionHost {
     return this.#replies?.queuedBytes ?? 0;
   }
 
-  #onData(chunk: Buffer): void {
+  buffer(): Uint8Array {
+    return this.#transmission?.landing() ?? this.#intake;
+  }
+
+  take(buffer: Uint8Array, length: number): void {
     if (this.#ending) return;
     try {
+      if (this.#transmission?.landed(buffer, length) === true) return;
+      const chunk = Buffer.from(buffer.buffer, buffer.byteOffset, length);
       if (this.#transmission !== null) this.#transmission.receive(chunk);
       else this.#negotiate(chunk);
     } catch (error) {

@@ -75,7 +75,11 @@ export async function listen(address: NbdAddress, unixMode: number, onSocket: (s
   if (address.kind === 'unix') await removeStaleSocket(address.path);
   const where = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
   // Half-open: a client may end its side and still wait for its replies.
-  const server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 }, onSocket);
+  // Paused: the connection decides how the socket is read (intake.ts).
+  const server = createServer(
+    { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
+    onSocket,
+  );
   try {
     await bind(server, address, unixMode);
   } catch (error) {

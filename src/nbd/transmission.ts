@@ -83,11 +83,23 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     return this.#payload.since_ms;
   }
 
-  /** Takes a chunk for good: views of it may go to the volume. */
+  /** Takes a chunk. What a limit keeps from being parsed is held: the chunk then stays as it is until the host is told to resume its input. */
   receive(chunk: Buffer): void {
     if (this.#phase === PHASE_ENDED) return;
     this.#held.push(chunk);
     if (!this.#blocked) this.#parseHeld();
+  }
+
+  /** Memory in which the next bytes of the stream are wanted; null: anywhere. */
+  landing(): Uint8Array | null {
+    return this.#phase === PHASE_PAYLOAD && this.#held.length === 0 ? this.#payload.lend(this.#current) : null;
+  }
+
+  /** `length` bytes arrived in `buffer`; false when it was not lent for the payload that is arriving: then they are an ordinary chunk. */
+  landed(buffer: Uint8Array, length: number): boolean {
+    if (this.#phase !== PHASE_PAYLOAD || !this.#payload.landed(this.#current, buffer, length)) return false;
+    this.#executeComplete();
+    return true;
   }
 
   /** The peer will send no more; what it has asked is still answered. */
@@ -232,11 +244,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
           break;
         case PHASE_PAYLOAD: {
           at += this.#payload.take(this.#current, chunk, at);
-          const payload = this.#payload.complete;
-          if (payload === null) return at;
-          this.#payload.complete = null;
-          this.#phase = PHASE_HEADER;
-          this.#execute(this.#current, payload);
+          if (!this.#executeComplete()) return at;
           break;
         }
         case PHASE_SKIP: {
@@ -251,6 +259,16 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
           return at;
       }
     }
+  }
+
+  /** Hands the write over when its payload is complete. */
+  #executeComplete(): boolean {
+    const payload = this.#payload.complete;
+    if (payload === null) return false;
+    this.#payload.complete = null;
+    this.#phase = PHASE_HEADER;
+    this.#execute(this.#current, payload);
+    return true;
   }
 
   #fault(reason: string): void {
@@ -387,7 +405,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     counters.bytesInFlight -= request.chargedBytes;
     if (request.type === CMD.WRITE) staging.unreserve(request.length);
     if (request.staging !== null) {
-      staging.give(request.staging);
+      if (!this.#payload.isLent(request.staging)) staging.give(request.staging);
       request.staging = null;
     }
   }

@@ -2,7 +2,7 @@
  * npm run bench:volume [-- --json] [--quick] [--rounds N] [--seconds S] [--no-peers]
  *
  * Six loop devices over tmpfs (4+2, 64 KiB chunks) and two for the journal (2 copies), served over a unix socket and driven by fio; in the same run
- * btrfs raid6 on the same six devices and qemu-nbd on one. Each round starts from blank devices, their memory allocated beforehand, and takes them in turn; figures are medians over the rounds.
+ * btrfs raid6 on the same six devices and qemu-nbd on one. Each round starts from zeroed devices and takes them in turn; figures are medians over the rounds.
  * Needs root, fio, btrfs-progs, qemu-utils, openssh-server and about 6 GiB of /dev/shm (--quick: 1.5 GiB).
  */
 import { parseArgs } from 'node:util';

@@ -1,7 +1,10 @@
 import { styleText } from 'node:util';
-import type { ArrayStatus } from '../control/status.js';
+import type { ArrayStatus, LostStatus } from '../control/status.js';
 import { bytesText, secondsText } from './quantity-text.js';
 import { textTable } from './text-table.js';
+
+/** More ranges than this are for programs. */
+const LOST_SHOWN_MAX = 20;
 
 /** What an administrator reads first stands first: state, what may still be lost, troubles with what to do; then the figures. */
 export function statusText(status: ArrayStatus, colour: boolean): string {
@@ -22,6 +25,7 @@ export function statusText(status: ArrayStatus, colour: boolean): string {
       `  from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}\n`,
     );
   }
+  if (status.lost !== undefined && status.lost.ranges.length > 0) parts.push('\nlost for good\n', lostText(status.lost));
   if (status.scrub !== null) {
     const { scrub } = status;
     parts.push(
@@ -71,6 +75,12 @@ function drainText({ drain }: ArrayStatus): string {
       ? 'everything is on the backup'
       : `${bytesText(drain.undrainedBytes)} not yet on the backup, the oldest for ${secondsText(drain.oldestUndrainedSeconds)}`;
   return `  ${drain.target}: ${drain.state}, up to LSN ${drain.drainedLsn}\n  ${waiting}\n${drain.lastError === null ? '' : `  last error: ${drain.lastError}\n`}`;
+}
+
+function lostText({ ranges, bytes, more }: LostStatus): string {
+  const rows = ranges.slice(0, LOST_SHOWN_MAX).map(({ offset, length }) => [String(offset), bytesText(length)]);
+  const rest = ranges.length > LOST_SHOWN_MAX || more ? `  and more (--json lists ${ranges.length} ranges)\n` : '';
+  return `${textTable(['offset', 'length'], rows)}${rest}  ${bytesText(bytes)} in all: errors until they are written again\n`;
 }
 
 function percent(done: number, total: number): string {

@@ -14,6 +14,8 @@ export interface ArrayStatus {
   readonly drain: DrainStatus;
   readonly rebuild: RebuildStatus | null;
   readonly scrub: ScrubStatus | null;
+  /** Blocks that are lost for good: reading them is an error until they are written again. Left out by older servers. */
+  readonly lost?: LostStatus;
   readonly alarms: readonly Alarm[];
 }
 
@@ -60,6 +62,15 @@ export interface RebuildStatus {
   readonly secondsLeft: number | null;
   /** Only in what `replace` resolves to: so many more of the lost members must get a device before the rebuild begins. */
   readonly waitsFor?: number;
+}
+
+export interface LostStatus {
+  /** Ascending. */
+  readonly ranges: readonly { readonly offset: Bytes; readonly length: Bytes }[];
+  /** Of the ranges listed. */
+  readonly bytes: Bytes;
+  /** There are more than are listed. */
+  readonly more: boolean;
 }
 
 export interface ScrubStatus {

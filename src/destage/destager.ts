@@ -41,6 +41,8 @@ export interface DestageHost {
   recoverLost(blocks: Float64Array, pages: Uint32Array, crcs: Uint32Array, stripes: boolean): Promise<boolean[]>;
   /** False while a backup that may have a block is out of reach: what was not had now may be had later. */
   askedEverybody(): boolean;
+  /** Blocks of these stripes may have been given up. */
+  gaveUp(stripes: Float64Array): void;
   /** These blocks were in nobody's hands: they are errors from now on, until they are written again. */
   lostForGood(blocks: readonly number[]): void;
   /** Makes stripes, integrity pages and cursors durable, in that order, with destagedSeq advanced to seq. */
@@ -258,6 +260,7 @@ export class Destager {
       rewrite,
     });
     for (let i = 0; i < batch.stripes.length; i++) this.#host.changed(batch.stripes[i] as number);
+    if (batch.sources.includes(SOURCE_LOST)) this.#host.gaveUp(batch.stripes);
     this.stats.stripes += batch.stripes.length;
     this.stats.bytesRead += outcome.bytesRead;
     this.stats.bytesWritten += outcome.bytesWritten;

@@ -156,6 +156,9 @@ export class ArrayEngine {
         isUntrusted: (stripe) => state.isUntrusted(stripe),
         recoverLost: (blocks, pages, crcs, stripes) => this.#recoverLost(blocks, pages, crcs, stripes),
         askedEverybody: () => this.link === null || state.protection !== 'full' || this.servingBackup() !== null,
+        gaveUp: (stripes) => {
+          for (const stripe of stripes) state.lost.note(stripe);
+        },
         lostForGood: (blocks) => this.#lostForGood(blocks),
         checkpoint: async (destagedSeq) => {
           await this.checkpointer.advance({ destagedSeq });
@@ -266,11 +269,6 @@ export class ArrayEngine {
 
   #lostForGood(blocks: readonly number[]): void {
     this.parts.log.error({ blocks }, 'blocks lost for good');
-    this.state.raise(
-      'BLOCKS_LOST',
-      `blocks were lost beyond parity, journal and backup, block ${blocks[0]} the last of them`,
-      'write them again, or restore the array from its backup',
-    );
   }
 
   /** Takes in what a stripe task met. Members whose writes failed are failed; resolves when that is recorded. */

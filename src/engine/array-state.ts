@@ -4,6 +4,7 @@ import type { IntegrityTable } from '../member/integrity.js';
 import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import type { MemberView } from '../stripe/stripe-pool.js';
+import { LostBlocks } from './lost-blocks.js';
 
 /** Copy sets are 32-bit masks: on wider arrays the ring lies on the first members. */
 const JOURNAL_POSITIONS_MAX = 32;
@@ -32,6 +33,7 @@ export class ArrayState {
   readonly integrity: IntegrityTable[];
   readonly integrityKnown: Uint8Array;
   readonly bitmap: Uint8Array;
+  readonly lost: LostBlocks;
   /** Stripes that a crash may have torn: their parity is not trusted until they are written again from the journal. */
   readonly untrusted: Uint8Array;
   untrustedStripes = 0;
@@ -62,6 +64,7 @@ export class ArrayState {
     this.paths = paths;
     this.integrity = integrity;
     this.integrityKnown = new Uint8Array(shape.dataMembers).fill(1);
+    this.lost = new LostBlocks(this.geometry, integrity, this.integrityKnown);
     this.bitmap = bitmap;
     this.untrusted = new Uint8Array(bitmap.length);
   }
@@ -78,7 +81,7 @@ export class ArrayState {
       handle[i] = member.device.handle;
       if (member.state === 'rebuilding') rebuiltStripes[i] = member.rebuiltStripes;
     }
-    return { handle, rebuiltStripes, integrityKnown: this.integrityKnown.slice() };
+    return { handle, rebuiltStripes, integrityKnown: this.integrityKnown.slice(), zeroesDoubted: this.lost.unlisted };
   }
 
   /** True when data member i can be read at this stripe. */
@@ -117,6 +120,7 @@ export class ArrayState {
   markChanged(stripe: StripeIndex): void {
     this.bitmap[stripe >>> 3] = (this.bitmap[stripe >>> 3] as number) | (1 << (stripe & 7));
     for (const table of this.integrity) table.markStripe(stripe, this.geometry.rows);
+    this.lost.changed(stripe);
   }
 
   isUntrusted(stripe: StripeIndex): boolean {

@@ -1,6 +1,7 @@
 import { BLOCK_BYTES } from '../base/units.js';
 import type { ArrayEngine } from './array-engine.js';
 import { destagedLsn, drainedLsn } from './backup-attach.js';
+import { lostBlocksOf } from './lost-blocks.js';
 import { computeTolerance } from './tolerance.js';
 
 /** status --json, as INTERFACE has it. */
@@ -32,6 +33,13 @@ export function arrayStatus(engine: ArrayEngine) {
       'REBUILD_WAITS',
       `the rebuild begins when ${waitsFor} more of the lost stripe members ${waitsFor === 1 ? 'has a device' : 'have devices'}: what it fetches now would be fetched again`,
       'keelson replace the other lost members, or begin now with keelson rebuild',
+    );
+  const lost = state.lost.list;
+  if (lost.ranges.length > 0 || lost.more)
+    alarm(
+      'BLOCKS_LOST',
+      `${lostBlocksOf(lost.ranges)}${lost.more ? ' or more' : ''} blocks were lost beyond parity, journal and backup: reading them is an error`,
+      'write them again, or restore the array from its backup; status --json lists them under lost',
     );
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
@@ -78,6 +86,11 @@ export function arrayStatus(engine: ArrayEngine) {
     },
     rebuild: engine.rebuild.progress(),
     scrub: null,
+    lost: {
+      ranges: lost.ranges.map(({ first, count }) => ({ offset: first * BLOCK_BYTES, length: count * BLOCK_BYTES })),
+      bytes: lostBlocksOf(lost.ranges) * BLOCK_BYTES,
+      more: lost.more,
+    },
     alarms,
   };
 }

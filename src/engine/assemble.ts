@@ -178,6 +178,11 @@ async function assembleFrom(
   checkProtection(settings, state, options.restoring === true);
   raiseAlarms(state, membership);
   await loadIntegrity(state, plan.segmentBuffersAt, slab, shape, plan.segmentBuffers * shape.segmentBytes);
+  state.lost.scan();
+  if (checkpoint.lost) {
+    const rebuilt = (member: number): number => members[member]?.rebuiltStripes ?? 0;
+    state.lost.restore(checkpoint.lost, (member, stripe) => state.integrityKnown[member] === 1 || stripe < rebuilt(member));
+  }
 
   const makePool = options.pool ?? createStripePool;
   const pool = new TrackedPool(
@@ -253,6 +258,7 @@ async function loadIntegrity(state: ArrayState, at: number, slab: Slab, shape: A
     if (member.state === 'rebuilding') state.integrityKnown[i] = 0;
     const table = state.integrity[i] as IntegrityTable;
     const loaded = await table.load(member.device, state.bitmap, state.geometry.rows, region);
+    if (member.state === 'rebuilding') table.forgetFrom(member.rebuiltStripes * state.geometry.rows);
     member.readErrors += loaded.readErrors;
     if (member.state !== 'rebuilding') member.checksumErrors += loaded.lostPages.length;
   }

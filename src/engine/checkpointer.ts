@@ -227,6 +227,7 @@ export class Checkpointer {
       epochSettled,
       protection: state.protection,
       stripeBitmap: this.#durableBitmap,
+      lost: state.lost.list,
     };
   }
 

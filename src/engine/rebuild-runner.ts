@@ -162,16 +162,20 @@ export class RebuildRunner {
       reader,
       pool: parts.pool,
       readable: (member: number, stripe: number) => state.readable(member, stripe),
-      entry: (member: number, block: number) =>
-        state.integrityKnown[member] === 1 ? ((state.integrity[member]?.entries[block] as number) ?? -1) : -1,
+      entry: (member: number, block: number) => {
+        const entry = (state.integrity[member] as IntegrityTable).entries[block] as number;
+        return state.integrityKnown[member] === 1 || entry === CRC_LOST ? entry : -1;
+      },
       isUntrusted: (stripe: number) => state.isUntrusted(stripe),
       isUntrustedRow: (block: number) => state.isUntrustedRow(block),
       placeReadable: (place: number) => journal.table.memoryOf(place) >= 0 || journal.table.copies[journal.table.slotOfPlace(place)] !== 0,
       members: () => state.memberView(),
       isWritten: (stripe: number) => state.isWritten(stripe),
       changed: (stripe: number) => state.markChanged(stripe),
+      gaveUp: (stripe: number) => state.lost.note(stripe),
       markLost: (member: number, block: number) => {
         (state.integrity[member] as IntegrityTable).entries[block] = CRC_LOST;
+        state.lost.note(Math.floor(block / state.geometry.rows));
       },
       lock: (stripes: Float64Array) => engine.lock(stripes),
       unlock: engine.locks.release.bind(engine.locks),

@@ -3,14 +3,23 @@ import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes, roundUp } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
-import { CHECKPOINT_HEADER_BYTES, CHECKPOINT_MEMBER_BYTES, CHECKPOINT_TABLE_BYTES, MEMBERS_MAX } from './layout.js';
-import type { Checkpoint, MemberRecord } from './member-api.js';
+import {
+  CHECKPOINT_HEADER_BYTES,
+  CHECKPOINT_LOST_BYTES,
+  CHECKPOINT_MEMBER_BYTES,
+  CHECKPOINT_TABLE_BYTES,
+  LOST_RANGES_MAX,
+  MEMBERS_MAX,
+} from './layout.js';
+import type { Checkpoint, LostList, MemberRecord } from './member-api.js';
 import { roleCode, roleFromCode, stateCode, stateFromCode } from './superblock.js';
 import { UUID_BYTES, uuidFromBytes, uuidToBytes } from './uuid.js';
 
 export const CHECKPOINT_MAGIC = 'KEELCKPT';
 export const CHECKPOINT_VERSION = 1;
-const KNOWN_INCOMPATIBLE_FLAGS = 0;
+/** There are lost blocks: who does not know their list would read zeroes in their place. */
+const INCOMPATIBLE_LOST = 1;
+const KNOWN_INCOMPATIBLE_FLAGS = INCOMPATIBLE_LOST;
 /** CRC32C of the header before it. */
 const HEADER_CRC_AT = CHECKPOINT_HEADER_BYTES - 8;
 /** CRC32C of the header before it and of everything after the header. */
@@ -18,30 +27,50 @@ const WHOLE_CRC_AT = CHECKPOINT_HEADER_BYTES - 4;
 const PROTECTIONS: readonly Checkpoint['protection'][] = ['full', 'seeding', 'unprotected'];
 const FLAG_CLEAN = 1;
 const FLAG_EPOCH_SETTLED = 2;
+const FLAG_MORE_LOST = 4;
+const NONE_LOST: LostList = { ranges: [], more: false };
 
 /** Bytes of an encoded checkpoint: whole blocks. */
-export function checkpointBytesFor(bitmapBytes: Bytes): Bytes {
+export function checkpointBytesFor(bitmapBytes: Bytes, lostRanges = 0): Bytes {
+  return lostAt(bitmapBytes) + roundUp(lostRanges * CHECKPOINT_LOST_BYTES, BLOCK_BYTES);
+}
+
+/** Where the list of lost ranges begins. */
+function lostAt(bitmapBytes: Bytes): Bytes {
   return CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES + roundUp(bitmapBytes, BLOCK_BYTES);
 }
 
 /** Whole blocks; docs/on-disk-format.md, "Checkpoint". The array's UUID is in it, so that what another array left behind is not taken for ours. */
 export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uint8Array {
-  const { members, stripeBitmap } = checkpoint;
+  const { members, stripeBitmap, lost = NONE_LOST } = checkpoint;
+  const anyLost = lost.ranges.length > 0 || lost.more;
   assert(members.length <= MEMBERS_MAX, `at most ${MEMBERS_MAX} members`);
-  const bytes = new Uint8Array(checkpointBytesFor(stripeBitmap.length));
+  assert(lost.ranges.length <= LOST_RANGES_MAX, 'lost ranges that have room in the slot');
+  const bytes = new Uint8Array(checkpointBytesFor(stripeBitmap.length, lost.ranges.length));
   const record = new RecordWriter(bytes);
-  record.text(CHECKPOINT_MAGIC, 8).u32(CHECKPOINT_VERSION).u32(KNOWN_INCOMPATIBLE_FLAGS).u32(0).u32(0);
+  record
+    .text(CHECKPOINT_MAGIC, 8)
+    .u32(CHECKPOINT_VERSION)
+    .u32(anyLost ? INCOMPATIBLE_LOST : 0)
+    .u32(0)
+    .u32(0);
   record.u64(checkpoint.generation).u64(checkpoint.epoch);
   record.bytes(uuidToBytes(arrayUuid));
   record.u64(checkpoint.destagedSeq).u64(checkpoint.drainedSeq).u64(checkpoint.tailSeq);
   record.u64(checkpoint.destagedLsn).u64(checkpoint.drainedLsn);
   record
-    .u32((checkpoint.cleanShutdown ? FLAG_CLEAN : 0) | (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0))
+    .u32(
+      (checkpoint.cleanShutdown ? FLAG_CLEAN : 0) |
+        (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0) |
+        (lost.more ? FLAG_MORE_LOST : 0),
+    )
     .u32(PROTECTIONS.indexOf(checkpoint.protection));
-  record.u32(members.length).u32(0).u64(stripeBitmap.length);
+  record.u32(members.length).u32(lost.ranges.length).u64(stripeBitmap.length);
   record.seek(CHECKPOINT_HEADER_BYTES);
   for (const member of members) encodeMember(record, member);
   record.seek(CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES).bytes(stripeBitmap);
+  record.seek(lostAt(stripeBitmap.length));
+  for (const { first, count } of lost.ranges) record.u64(first).u64(count);
 
   const { crc32c } = loadAddon();
   const header = crc32c(bytes, 0, HEADER_CRC_AT, 0);
@@ -67,6 +96,7 @@ export interface CheckpointHeader {
   readonly arrayUuid: string;
   readonly members: number;
   readonly bitmapBytes: Bytes;
+  readonly lostRanges: number;
   /** Bytes of the whole checkpoint, header and padding included. */
   readonly totalBytes: Bytes;
 }
@@ -100,12 +130,13 @@ export function decodeCheckpointHeader(bytes: Uint8Array, slotBytes: Bytes): Che
     const epoch = record.u64();
     const arrayUuid = uuidFromBytes(record.bytes(UUID_BYTES));
     const members = record.seek(record.position + 48).u32();
-    record.u32();
+    const lostRanges = record.u32();
     const bitmapBytes = record.u64();
-    const totalBytes = checkpointBytesFor(bitmapBytes);
+    if (lostRanges > LOST_RANGES_MAX) throw invalid(`${lostRanges} lost ranges`);
+    const totalBytes = checkpointBytesFor(bitmapBytes, lostRanges);
     if (members > MEMBERS_MAX) throw invalid(`${members} members`);
     if (totalBytes > slotBytes) throw invalid(`a bitmap of ${bitmapBytes} bytes`);
-    return { generation, epoch, arrayUuid, members, bitmapBytes, totalBytes };
+    return { generation, epoch, arrayUuid, members, bitmapBytes, lostRanges, totalBytes };
   } catch (error) {
     if (error instanceof RecordRangeError) throw invalid(error.message);
     throw error;
@@ -139,6 +170,7 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
     const members: MemberRecord[] = [];
     for (let i = 0; i < header.members; i++) members.push(decodeMember(record));
     const bitmapAt = CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES;
+    const lost = { ranges: decodeLost(bytes, lostAt(header.bitmapBytes), header.lostRanges), more: (flags & FLAG_MORE_LOST) !== 0 };
     return {
       epoch: header.epoch,
       generation: header.generation,
@@ -152,11 +184,19 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
       ...((flags & FLAG_EPOCH_SETTLED) !== 0 ? { epochSettled: true } : {}),
       protection,
       stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),
+      ...(lost.ranges.length > 0 || lost.more ? { lost } : {}),
     };
   } catch (error) {
     if (error instanceof RecordRangeError) throw invalid(error.message);
     throw error;
   }
+}
+
+function decodeLost(bytes: Uint8Array, at: number, count: number): LostList['ranges'] {
+  const record = new RecordReader(bytes).seek(at);
+  const ranges: LostList['ranges'][number][] = [];
+  for (let i = 0; i < count; i++) ranges.push({ first: record.u64(), count: record.u64() });
+  return ranges;
 }
 
 function decodeMember(record: RecordReader): MemberRecord {

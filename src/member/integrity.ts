@@ -84,6 +84,11 @@ export class IntegrityTable {
     this.markBlocks(stripe * rows, rows);
   }
 
+  /** Entries from this block on say nothing: unwritten until somebody says otherwise. */
+  forgetFrom(block: number): void {
+    this.entries.fill(0, block);
+  }
+
   /** The same blocks are on another device from now on, whose integrity zone holds nothing of ours yet. */
   moveTo(identity: IntegrityIdentity): void {
     this.#seed = new IntegritySeed(identity);

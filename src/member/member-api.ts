@@ -56,6 +56,19 @@ export interface MemberRecord {
   readonly rebuiltStripes: number;
 }
 
+/** Blocks of the volume from `first` on. */
+export interface LostRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** Blocks that are lost for good, ascending. */
+export interface LostList {
+  readonly ranges: readonly LostRange[];
+  /** There are more than are listed. */
+  readonly more: boolean;
+}
+
 /** What a checkpoint says. It is written to every member that is there, in two alternating slots, after the flush of what it rests on. */
 export interface Checkpoint {
   readonly epoch: number;
@@ -75,6 +88,8 @@ export interface Checkpoint {
   readonly protection: 'full' | 'seeding' | 'unprotected';
   /** One bit a stripe: 1 = its integrity entries are valid; 0 = never written, reads as zeroes. */
   readonly stripeBitmap: Uint8Array;
+  /** Left out: none. */
+  readonly lost?: LostList;
 }
 
 /** A device that is open as a member of the running array. */

@@ -56,6 +56,8 @@ export interface RebuildHost extends SourceHost {
   members(): MemberView;
   isWritten(stripe: StripeIndex): boolean;
   changed(stripe: StripeIndex): void;
+  /** Blocks of the stripe may have been given up. */
+  gaveUp(stripe: StripeIndex): void;
   /** The block counts as zeroes for parity and is an error to its readers until it is written again. */
   markLost(member: number, memberBlock: number): void;
   lock(stripes: Float64Array): Promise<StripeHold>;
@@ -186,6 +188,7 @@ export class Rebuilder {
           dataOnly: false,
         });
         left = stripes.filter((_, i) => outcome.status[i] !== STRIPE_DONE);
+        if (this.#host.members().zeroesDoubted === true) for (const stripe of stripes) this.#host.gaveUp(stripe);
         this.#count(stripes.length - left.length);
       }
       // Beyond parity, or a survivor's block was bad: stripe by stripe with what journal and backup have.
@@ -291,6 +294,7 @@ export class Rebuilder {
       dataOnly: false,
     });
     const status = outcome.status[0] as number;
+    if (scope.giveUp) this.#host.gaveUp(stripe);
     if (status !== STRIPE_DONE || scope.wide) return status;
     // Said last: what was written for parity's sake was zeroes.
     for (let slot = 0; slot < from.length; slot++) {

@@ -241,7 +241,7 @@ export class RebuildOperation {
         const slot = (i * n + shard) * rows + row;
         if (ws.state[slot] !== SLOT_DERIVED || !ws.pageIsZero(ws.page[slot] as number)) continue;
         ws.state[slot] = SLOT_ZERO;
-        this.#taken[slot] = TAKEN_ZERO;
+        this.#taken[slot] = shard < k && ws.view.zeroesDoubted === true ? TAKEN_LOST : TAKEN_ZERO;
       }
     }
   }

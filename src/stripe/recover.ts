@@ -218,6 +218,8 @@ export class RecoverOperation {
     }
     if (state === SLOT_DERIVED && ws.can(i, shard, ACCESS_KNOWN) && !fitsEntry(ws.crc[slot] as number, entry)) return RECOVER_BEYOND;
     if (state !== SLOT_LOADED && state !== SLOT_DERIVED) return RECOVER_BEYOND;
+    if (state === SLOT_DERIVED && ws.view.zeroesDoubted === true && !ws.can(i, shard, ACCESS_KNOWN) && ws.pageIsZero(page))
+      return RECOVER_LOST;
     crcs[b] = ws.crc[slot] as number;
     return RECOVER_DONE;
   }

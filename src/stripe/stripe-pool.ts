@@ -31,6 +31,8 @@ export interface MemberView {
    * 0: every entry is an unknown checksum, except below a finite rebuiltStripes; so for a blank replacement whose predecessor's table is not at hand.
    */
   readonly integrityKnown: Uint8Array;
+  /** Some blocks that are lost for good are not marked in the tables that are not known: zeroes derived there may be such a block, and count as one. */
+  readonly zeroesDoubted?: boolean;
 }
 
 export const STRIPE_DONE = 0;

@@ -123,6 +123,7 @@ export class DestageBench {
         changed: (stripe) => this.written.add(stripe),
         isUntrusted: (stripe) => this.untrusted.has(stripe),
         askedEverybody: () => false,
+        gaveUp: () => {},
         lostForGood: () => {},
         recoverLost: (blocks, pages, crcs, trusted) => this.#recoverLost(blocks, pages, crcs, trusted),
         checkpoint: async (seq) => this.#checkpoint(seq),

@@ -2,6 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { KeelsonError } from '../../src/base/errors.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
+import { lostBlocksOf } from '../../src/engine/lost-blocks.js';
 import { failByHand } from '../../src/engine/membership-change.js';
 import { ArrayFixture, type FixtureOptions } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
@@ -54,7 +55,7 @@ test.serial('a degraded row with a bad survivor is written with what the backup 
   t.true(await model.write(row[0] as number, 1));
   await destage(fixture);
   t.deepEqual((await model.verify()).wrong, []);
-  t.false(fixture.engine.state.alarms.some(({ code }) => code === 'BLOCKS_LOST'));
+  t.deepEqual(fixture.engine.state.lost.list.ranges, []);
   await fixture.close();
 });
 
@@ -72,7 +73,7 @@ test.serial(
       for (const block of [row[0], row[3], 0]) t.true(await model.write(block as number, 1));
       await destage(fixture);
       t.is(engine.journal.destagedSeq, engine.journal.headSeq);
-      t.true(engine.state.alarms.some(({ code }) => code === 'BLOCKS_LOST'));
+      t.is(lostBlocksOf(engine.state.lost.list.ranges), 2);
       const { wrong, unreadable } = await model.verify(() => true);
       t.deepEqual(wrong, []);
       t.deepEqual([...unreadable].sort(), [row[SHARD_OF_MEMBER], row[2]].sort());
@@ -94,7 +95,7 @@ test.serial('while the backup that has the block is out of reach nothing is give
   link.failed(new KeelsonError('BACKUP_UNREACHABLE', 'away'));
   for (const block of [row[0], row[3]]) t.true(await model.write(block as number, 1));
   for (let tries = 0; tries < 5; tries++) t.false(await engine.destageLoop.drainAll());
-  t.false(engine.state.alarms.some(({ code }) => code === 'BLOCKS_LOST'));
+  t.deepEqual(engine.state.lost.list.ranges, []);
   link.connect = connect;
   t.true(await link.connect());
   await destage(fixture);

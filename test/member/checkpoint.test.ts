@@ -2,12 +2,12 @@ import test from 'ava';
 import { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { readDevice, writeDevice } from '../../src/device/promise-io.js';
-import { decodeCheckpoint, encodeCheckpoint } from '../../src/member/checkpoint.js';
+import { checkpointBytesFor, decodeCheckpoint, encodeCheckpoint } from '../../src/member/checkpoint.js';
 import { readNewestCheckpoint, writeCheckpoint } from '../../src/member/checkpoint-io.js';
 import { loadAddon } from '../../src/native/load.js';
 import { regionView, slabRegion } from '../../src/memory/slab-region.js';
 import type { Checkpoint, MemberRecord } from '../../src/member/member-api.js';
-import { computeLayout } from '../../src/member/layout.js';
+import { computeLayout, LOST_RANGES_MAX } from '../../src/member/layout.js';
 import { newUuid } from '../../src/member/uuid.js';
 import { checkpointOf, memberBench, SHAPE, superblockOf, tableOf } from './array-fixture.js';
 
@@ -24,11 +24,28 @@ test('a checkpoint comes back field for field, whatever the size of its bitmap',
       { index: 4, state: 'rebuilding', rebuiltStripes: 2 ** 35 },
       { index: 7, state: 'missing' },
     ]);
-    const checkpoint = randomCheckpoint(3, bitmapBytes, { members, cleanShutdown: bitmapBytes % 2 === 0, protection: 'seeding' });
+    const count = bitmapBytes % 2 === 0 ? LOST_RANGES_MAX : 3;
+    const lost = { ranges: Array.from({ length: count }, (_, i) => ({ first: 2 ** 40 + i * 7, count: 1 + (i % 5) })), more: count > 3 };
+    const checkpoint = randomCheckpoint(3, bitmapBytes, { members, cleanShutdown: bitmapBytes % 2 === 0, protection: 'seeding', lost });
     const bytes = encodeCheckpoint(checkpoint, SHAPE.arrayUuid);
     t.is(bytes.length % 4096, 0);
     t.deepEqual(decodeCheckpoint(bytes, SHAPE.arrayUuid), checkpoint);
   }
+});
+
+test('the longest list of lost blocks has room in the slots of every array', (t) => {
+  for (let stripes = 1; stripes < 2 ** 25; stripes = stripes * 3 + 5) {
+    const { checkpointBytes } = computeLayout({ role: 'data', chunkBytes: 4096, stripes, journalBytes: 0 });
+    t.true(checkpointBytesFor(Math.ceil(stripes / 8), LOST_RANGES_MAX) <= checkpointBytes, `${stripes} stripes`);
+  }
+});
+
+test('software that does not know the list of lost blocks refuses a checkpoint with one', (t) => {
+  const flagsOf = (change: Partial<Checkpoint>): number =>
+    new DataView(encodeCheckpoint(checkpointOf(change), SHAPE.arrayUuid).buffer).getUint32(12, true);
+  t.is(flagsOf({}), 0);
+  t.is(flagsOf({ lost: { ranges: [{ first: 1, count: 1 }], more: false } }), 1);
+  t.is(flagsOf({ lost: { ranges: [], more: true } }), 1);
 });
 
 test('a member table of 64 rows, the most there can be, comes back', (t) => {

@@ -14,6 +14,7 @@ import { addRestore } from './restore.js';
 import { addServe } from './serve.js';
 import { addStatus } from './status.js';
 import { addStop } from './stop.js';
+import { addStress } from './stress.js';
 
 /** In the order in which an administrator meets them. */
 const VERBS = [
@@ -29,6 +30,7 @@ const VERBS = [
   addRestore,
   addInspect,
   addBench,
+  addStress,
 ];
 
 const EXIT_STATUSES = `

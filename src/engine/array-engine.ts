@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
+import type { Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import { Destager } from '../destage/destager.js';
@@ -35,6 +36,7 @@ export interface EngineParts {
   readonly state: ArrayState;
   readonly pool: TrackedPool;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: EngineLog;
   readonly arrayTag: number;
   readonly generation: number;

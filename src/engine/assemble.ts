@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Random } from '../base/random.js';
 import type { Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
 import type { Journal } from '../journal/journal.js';
@@ -16,6 +17,7 @@ import { createStripePool } from '../stripe/pool.js';
 import type { StripePool, StripePoolOptions } from '../stripe/stripe-pool.js';
 import { ArrayEngine } from './array-engine.js';
 import { ArrayState } from './array-state.js';
+import { systemRandom } from './create.js';
 import type { EngineLog } from './log.js';
 import { planSlab, stripeThreads } from './slab-plan.js';
 import { TrackedPool } from './tracked-pool.js';
@@ -31,6 +33,9 @@ export interface AssembleOptions {
   readonly restoring?: boolean;
   /** How stripe workers do their I/O, the same kind as the provider's. */
   readonly pool?: (options: StripePoolOptions) => Promise<StripePool>;
+  /** Stripe threads that the slab is divided for; left out: as this machine has them. The same everywhere in the simulator. */
+  readonly stripeThreads?: number;
+  readonly random?: Random;
 }
 
 /** Paths of the members in index order: data members, then journal members of their own. */
@@ -167,7 +172,7 @@ async function assembleFrom(
     found.map(({ device }) => (device && !members.some((member) => member?.device === device) ? device.close() : undefined)),
   );
 
-  const threads = stripeThreads();
+  const threads = options.stripeThreads ?? stripeThreads();
   const plan = planSlab(slab, shape.segmentBytes, shape.chunkBytes * shape.dataMembers, threads);
   const layout = dataLayout(members, shape);
   const integrity = records
@@ -207,6 +212,7 @@ async function assembleFrom(
       state,
       pool,
       clock: options.clock,
+      random: options.random ?? systemRandom,
       log,
       arrayTag,
       generation: checkpoint.generation,

@@ -34,6 +34,8 @@ export interface CreateOptions {
   /** A restore keeps the array's identity and continues its log. */
   readonly identity?: { readonly uuid: string; readonly epoch: number; readonly lsn: number; readonly volumeBytes: Bytes };
   readonly random?: Random;
+  /** As AssembleOptions has it. */
+  readonly stripeThreads?: number;
 }
 
 export const systemRandom: Random = {
@@ -50,20 +52,20 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
   const random = options.random ?? systemRandom;
   const dataRole: MemberRole = settings.journal.members.length === 0 ? 'both' : 'data';
   const dataJournal = dataRole === 'both' ? settings.journal.ringBytes : 0;
-  checkSlab(settings);
+  checkSlab(settings, options.stripeThreads ?? stripeThreads());
   const slab = Slab.allocate(CREATE_SLAB_BYTES);
   const region = slabRegion(slab, 0, CREATE_SLAB_BYTES);
   const provider = options.provider(slab);
   const devices: Device[] = [];
   try {
     for (const path of settings.stripe.members) {
-      makeFile(settings, path, settings.stripe.memberBytes);
+      makeFile(settings, provider, path, settings.stripe.memberBytes);
       devices.push(await provider.open(path));
     }
     const memberBytes = commonSize(settings, devices);
     const stripes = stripesOf(settings, memberBytes, dataJournal, options.identity?.volumeBytes);
     for (const path of settings.journal.members) {
-      makeFile(settings, path, memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes));
+      makeFile(settings, provider, path, memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes));
       const device = await provider.open(path);
       devices.push(device);
       const needed = memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes);
@@ -88,17 +90,18 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
 }
 
 /** An array that could not be served on this configuration is not made. */
-function checkSlab(settings: Settings): void {
+function checkSlab(settings: Settings, threads: number): void {
   requireSlab(
     settings.memory.slabBytes,
     settings.journal.segmentBytes,
     settings.stripe.members.length * settings.stripe.chunkBytes,
-    stripeThreads(),
+    threads,
   );
 }
 
-/** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is. */
-export function makeFile(settings: Settings, path: string, bytes: Bytes | null): void {
+/** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is, and simulated members have no files. */
+export function makeFile(settings: Settings, provider: DeviceProvider, path: string, bytes: Bytes | null): void {
+  if (provider.kind === 'simulated') return;
   if (existsSync(path)) {
     // An empty file is one that somebody made for us: it gets its size.
     if (!statSync(path).isFile() || statSync(path).size > 0 || bytes === null) return;

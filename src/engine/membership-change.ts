@@ -8,7 +8,7 @@ import { readSuperblock } from '../member/superblock-io.js';
 import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
 import type { ArrayEngine } from './array-engine.js';
-import { layoutOf, makeFile, systemRandom } from './create.js';
+import { layoutOf, makeFile } from './create.js';
 import { computeTolerance } from './tolerance.js';
 
 /** The member that M of the command line names: its index, or its path as configured. Throws MEMBER_UNKNOWN. */
@@ -52,6 +52,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
   makeFile(
     parts.settings,
+    parts.provider,
     path,
     parts.settings.stripe.memberBytes === null || role === 'journal'
       ? sizes.dataOffset + sizes.dataBytes + 8192
@@ -67,7 +68,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     if (!same) await giveUp(engine, name, index);
     const superblock: Superblock = {
       shape: state.shape,
-      memberUuid: newUuid(systemRandom),
+      memberUuid: newUuid(parts.random),
       index,
       role,
       layout: layoutOf(state.shape, role, device.sizeBytes),

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import type { Device, DeviceProvider } from '../device/device.js';
+import { syncDevice } from '../device/promise-io.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import { type CheckpointTarget, eraseCheckpoints, readNewestCheckpoint, writeCheckpoint } from './checkpoint-io.js';
 import type { Checkpoint, Member, MemberState, Superblock } from './member-api.js';
@@ -40,6 +41,9 @@ export async function openMember(provider: DeviceProvider, path: string, region:
   }
   let superblock: Superblock;
   try {
+    // What a process wrote just before it died may be in the device's cache alone. It is read here and built upon, so it must not be gone after a power failure:
+    // a superblock that falls back behind epochs that were raised because of it would be stale for good.
+    if (!readOnly) await syncDevice(device);
     superblock = await readSuperblock(device, region);
     if (superblock.layout.totalBytes > device.sizeBytes) {
       throw new KeelsonError('MEMBER_SHRUNK', `${path} is smaller than when it became a member`, {

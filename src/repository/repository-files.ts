@@ -20,6 +20,16 @@ import { RepositoryKey, type ScryptCost } from './repository-key.js';
 import { corruptFile, SEALED_BYTES_MAX, seal, unseal } from './sealed-file.js';
 import { readWhole, TARGET_FILE_MISSING, type Target } from './target.js';
 
+/** What a repository takes from outside besides its target: the simulator has its own. */
+export interface Ambient {
+  /** A part of a name that no other attempt has. */
+  unique(): string;
+  /** Wall clock, milliseconds; describes, never orders. */
+  wall(): number;
+}
+
+export const systemAmbient: Ambient = { unique: randomUUID, wall: () => Date.now() };
+
 const METADATA_MAGIC = 'KLSNMETA';
 const LEASE_MAGIC = 'KLSNLEAS';
 
@@ -28,8 +38,10 @@ export class RepositoryFiles {
   readonly #target: Target;
   readonly #passphrase: string;
   readonly #scrypt: ScryptCost;
+  readonly #ambient: Ambient;
 
-  constructor(target: Target, passphrase: string, scrypt: ScryptCost) {
+  constructor(target: Target, passphrase: string, scrypt: ScryptCost, ambient: Ambient = systemAmbient) {
+    this.#ambient = ambient;
     this.#target = target;
     this.#scrypt = scrypt;
     this.#passphrase = passphrase;
@@ -159,14 +171,14 @@ export class RepositoryFiles {
       });
     }
     const key = this.#passphrase === '' ? null : RepositoryKey.generate();
-    const createdAt = Date.now();
+    const createdAt = this.#ambient.wall();
     await this.#replace(CONFIG_NAME, encodeConfig(options.arrayUuid, createdAt, key, this.#passphrase, this.#scrypt));
     return { arrayUuid: options.arrayUuid, createdAt, key };
   }
 
   /** Temporary name, write, sync, rename, sync of the directory. */
   async #replace(name: string, bytes: Uint8Array): Promise<void> {
-    const temporary = temporaryName(randomUUID());
+    const temporary = temporaryName(this.#ambient.unique());
     const file = await this.#target.create(temporary);
     try {
       await file.write(bytes);

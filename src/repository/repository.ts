@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import type { BlockIndex, Bytes, SlabOffset } from '../base/units.js';
@@ -8,7 +8,7 @@ import { type Compression, FrameCodec } from './frame-codec.js';
 import { HASH_BYTES, type Head } from './head.js';
 import { RepositoryImage } from './image.js';
 import { metadataName, segmentName, temporaryName } from './names.js';
-import { RepositoryFiles } from './repository-files.js';
+import { type Ambient, RepositoryFiles, systemAmbient } from './repository-files.js';
 import type { RepositoryConfig } from './repository-config.js';
 import { SCRYPT_DEFAULT, type ScryptCost, type SegmentCipher } from './repository-key.js';
 import { SALT_BYTES } from './segment-header.js';
@@ -26,6 +26,8 @@ export interface RepositoryOptions {
   readonly passphrase: string;
   /** Cost of the passphrase in a new repository; left out: SCRYPT_DEFAULT. Tests, which open hundreds, take a cheaper one. */
   readonly scrypt?: ScryptCost;
+  /** Names and time from outside; left out: the system's. */
+  readonly ambient?: Ambient;
 }
 
 interface Written extends WrittenSegment {
@@ -53,7 +55,7 @@ export class Repository implements Backup {
     this.#options = options;
     this.target = options.target.url;
     this.#codec = new FrameCodec(options.compression);
-    this.#files = new RepositoryFiles(options.target, options.passphrase, options.scrypt ?? SCRYPT_DEFAULT);
+    this.#files = new RepositoryFiles(options.target, options.passphrase, options.scrypt ?? SCRYPT_DEFAULT, options.ambient);
   }
 
   async open(options: BackupOpen): Promise<BackupState> {
@@ -87,7 +89,7 @@ export class Repository implements Backup {
     let file: TargetWriter | null = null;
     try {
       await this.#refuseFenced(opened);
-      temporary = temporaryName(randomUUID());
+      temporary = temporaryName((this.#options.ambient ?? systemAmbient).unique());
       file = await this.#options.target.create(temporary);
       const written = await this.#write(opened, header, file, pull);
       await file.close();

@@ -7,7 +7,21 @@ import { startControlServer } from '../../src/control/control-server.js';
 import { PLAN, REBUILT, STATUS } from '../control/fake-target.js';
 import { CliRig } from './rig.js';
 
-const VERBS = ['create', 'serve', 'status', 'stop', 'flush', 'drain', 'fail', 'replace', 'rebuild', 'restore', 'inspect', 'bench'];
+const VERBS = [
+  'create',
+  'serve',
+  'status',
+  'stop',
+  'flush',
+  'drain',
+  'fail',
+  'replace',
+  'rebuild',
+  'restore',
+  'inspect',
+  'bench',
+  'stress',
+];
 
 /** A rig whose server is running. */
 async function serving(t: ExecutionContext): Promise<CliRig> {
@@ -51,6 +65,8 @@ for (const args of [
   ['replace', '1'],
   ['status', '-c'],
   ['bench', 'disk'],
+  ['stress', '--faults', 'gremlins'],
+  ['stress', '--seed', 'one'],
 ]) {
   test(`wrong usage ends with 2 and says so: ${JSON.stringify(args)}`, async (t) => {
     const rig = new CliRig(t);

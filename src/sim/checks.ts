@@ -1,0 +1,98 @@
+import { BLOCK_BYTES } from '../base/units.js';
+import type { ArrayEngine } from '../engine/array-engine.js';
+import type { BlockVolume } from '../engine/block-volume.js';
+import { STRIPE_DONE } from '../stripe/stripe-pool.js';
+import { CELL_WORDS, wordsOf } from './cell-content.js';
+import { CELLS_A_BLOCK, type Finding, type VolumeHistory } from './volume-history.js';
+
+const RUN_BLOCKS = 16;
+type Count = (promise: string, times?: number) => void;
+
+/** Reads the volume in runs, with nothing else going on; each run is handed over before the next one is asked for. */
+async function readAll(
+  volume: BlockVolume,
+  blocks: number,
+  take: (bytes: Uint8Array, first: number) => Finding | null,
+): Promise<Finding | null> {
+  for (let first = 0; first < blocks; first += RUN_BLOCKS) {
+    const count = Math.min(RUN_BLOCKS, blocks - first);
+    const finding = await new Promise<Finding | null>((resolve) => {
+      volume.read(first * BLOCK_BYTES, count * BLOCK_BYTES, (error, payload) => {
+        if (error !== null || payload === null) {
+          resolve({ promise: 'P8', message: `blocks ${first} to ${first + count - 1} cannot be read: ${error?.describe() ?? 'nothing'}` });
+          return;
+        }
+        const found = take(payload.bytes, first);
+        payload.release();
+        resolve(found);
+      });
+    });
+    if (finding !== null) return finding;
+  }
+  return null;
+}
+
+/**
+ * What a crash left: everything that the promise covers is there (P1: what was acknowledged; P2: what was flushed), and nothing that was asked for
+ * after the acknowledgement of something that is gone.
+ */
+export async function checkAfterCrash(
+  volume: BlockVolume,
+  history: VolumeHistory,
+  promise: 'P1' | 'P2',
+  count: Count,
+): Promise<Finding | null> {
+  let newestSeen = 0;
+  let oldestGone = Number.POSITIVE_INFINITY;
+  const finding = await readAll(volume, history.blocks, (bytes, first) => {
+    const wrong = history.check(bytes, first * CELLS_A_BLOCK, Number.POSITIVE_INFINITY);
+    if (wrong !== null) return { promise, message: `after the crash ${wrong.message}` };
+    const words = wordsOf(bytes);
+    for (let i = 0; i < bytes.length / (CELL_WORDS * 4); i++) {
+      const cell = first * CELLS_A_BLOCK + i;
+      const version = words[i * CELL_WORDS + 1] as number;
+      oldestGone = Math.min(oldestGone, history.firstMissing(cell, version));
+      newestSeen = Math.max(newestSeen, history.settle(cell, version));
+    }
+    count(promise, bytes.length / BLOCK_BYTES);
+    return null;
+  });
+  if (finding !== null) return finding;
+  if (oldestGone < newestSeen) {
+    return {
+      promise,
+      message: `after the crash a write is there that was asked for (${newestSeen}) after another, which is gone, was acknowledged (${oldestGone})`,
+    };
+  }
+  return null;
+}
+
+/** Every block shows what it has to. */
+export function checkVolume(volume: BlockVolume, history: VolumeHistory, count: Count): Promise<Finding | null> {
+  return readAll(volume, history.blocks, (bytes, first) => {
+    count('P5', bytes.length / BLOCK_BYTES);
+    return history.check(bytes, first * CELLS_A_BLOCK, history.moment());
+  });
+}
+
+/** Every block of every written stripe has its checksum, and every row the parity of its data (P6). */
+export async function checkParity(engine: ArrayEngine, count: Count): Promise<Finding | null> {
+  const { state, parts } = engine;
+  const stripes: number[] = [];
+  for (let stripe = 0; stripe < state.geometry.stripes; stripe++) if (state.isWritten(stripe)) stripes.push(stripe);
+  for (let first = 0; first < stripes.length; first += parts.pool.stripesPerTask) {
+    const some = Float64Array.from(stripes.slice(first, first + parts.pool.stripesPerTask));
+    const hold = await engine.lock(some);
+    const outcome = await parts.pool.scrub(state.memberView(), some, false);
+    engine.locks.release(hold);
+    const bad = outcome.status.findIndex((status) => status !== STRIPE_DONE);
+    const checksums = outcome.checksumErrors.reduce((sum, n) => sum + n, 0);
+    count('P6', some.length);
+    if (outcome.parityErrors > 0 || bad >= 0 || checksums > 0)
+      return {
+        promise: 'P6',
+        message: `at rest: ${outcome.parityErrors} rows with wrong parity, ${checksums} wrong checksums, stripe status ${bad}`,
+      };
+  }
+  return null;
+}

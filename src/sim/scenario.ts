@@ -1,0 +1,98 @@
+import { seededRandom, type Random } from '../base/random.js';
+import { KIB, type Bytes } from '../base/units.js';
+import type { ClientMix } from './clients.js';
+
+/** The generated array of one run. */
+export interface ScenarioShape {
+  readonly dataMembers: number;
+  readonly parity: number;
+  /** 0: the ring lies on the stripe members. */
+  readonly journalMembers: number;
+  readonly copies: number;
+  readonly chunkBytes: Bytes;
+  readonly stripes: number;
+  readonly segmentBytes: Bytes;
+  readonly segments: number;
+  /** Segment buffers in the slab. */
+  readonly buffers: number;
+  readonly backup: boolean;
+  readonly sync: boolean;
+}
+
+/** One thing that is done to the array, at a step of the run. Its details follow from `lot` and from what the array is doing then. */
+export interface ScenarioEvent {
+  readonly at: number;
+  readonly kind: FaultKind;
+  readonly lot: number;
+}
+
+export const FAULT_KINDS = ['power-failure', 'process-crash', 'crash-in-stripe-task', 'clock-jump'] as const;
+export type FaultKind = (typeof FAULT_KINDS)[number];
+
+/** Everything that makes a run: the same scenario goes the same way each time. */
+export interface Scenario {
+  readonly seed: number;
+  readonly shape: ScenarioShape;
+  readonly mix: ClientMix;
+  /** Steps during which clients are at work. */
+  readonly steps: number;
+  readonly events: readonly ScenarioEvent[];
+}
+
+const SHAPES: readonly (readonly [data: number, parity: number, journal: number, copies: number])[] = [
+  [3, 1, 2, 2],
+  [4, 1, 2, 2],
+  [4, 2, 2, 2],
+  [5, 2, 2, 2],
+  [6, 2, 3, 2],
+  [6, 3, 3, 3],
+  [3, 1, 0, 2],
+  [4, 2, 0, 3],
+  [5, 1, 0, 2],
+];
+
+function pick<T>(random: Random, from: readonly T[]): T {
+  return from[random.below(from.length)] as T;
+}
+
+/** The scenario of a seed. kinds: only these faults. */
+export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAULT_KINDS): Scenario {
+  const random = seededRandom(seed);
+  const [dataMembers, parity, journalMembers, copies] = pick(random, SHAPES);
+  const chunkBlocks = pick(random, [1, 2, 4]);
+  const segmentBytes = pick(random, [64, 128, 256]) * KIB;
+  const shape: ScenarioShape = {
+    dataMembers,
+    parity,
+    journalMembers,
+    copies,
+    chunkBytes: chunkBlocks * 4 * KIB,
+    stripes: pick(random, [4, 9, 20]),
+    segmentBytes,
+    segments: pick(random, [8, 12, 20]),
+    // At least 512 KiB of them: the checksums of a member are loaded through that memory.
+    buffers: pick(random, segmentBytes === 64 * KIB ? [8, 10] : [4, 5, 8]),
+    backup: false,
+    sync: random.below(12) === 0,
+  };
+  const mix: ClientMix = {
+    lanes: 1 + random.below(8),
+    pause_us: pick(random, [0, 100, 1000, 20_000]),
+    blocksMax: pick(random, [1, 4, 8]),
+    hot: pick(random, [0, 6, 12]),
+  };
+  const steps = pick(random, [600, 1500, 4000]);
+  return { seed, shape, mix, steps, events: generateEvents(random, kinds, steps) };
+}
+
+function generateEvents(random: Random, kinds: readonly FaultKind[], steps: number): ScenarioEvent[] {
+  const events: ScenarioEvent[] = [];
+  if (kinds.length === 0) return events;
+  let at = random.below(steps >> 1);
+  for (let left = 1 + random.below(8); left > 0 && at < steps; left--) {
+    events.push({ at, kind: pick(random, kinds), lot: random.u32() });
+    // Often soon after the last one: in the recovery from it.
+    at += 1 + random.below(random.below(2) === 0 ? 120 : steps >> 1);
+  }
+  return events;
+}

@@ -1,0 +1,359 @@
+import { assert } from '../base/assert.js';
+import { KeelsonError } from '../base/errors.js';
+import { seededRandom, type Random } from '../base/random.js';
+import { BLOCK_BYTES } from '../base/units.js';
+import type { Settings } from '../config/settings.js';
+import type { ArrayEngine } from '../engine/array-engine.js';
+import { assembleArray, memberPaths } from '../engine/assemble.js';
+import { createArray } from '../engine/create.js';
+import type { EngineLog } from '../engine/log.js';
+import type { Slab } from '../memory/slab.js';
+import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
+import { Clients } from './clients.js';
+import type { Scenario, ScenarioEvent } from './scenario.js';
+import { EVENT, Scheduler, WORLD } from './scheduler.js';
+import { memberSizes, settingsFor, STRIPE_THREADS } from './settings.js';
+import { SimulatedDisk } from './simulated-disk.js';
+import { simulatedPool } from './simulated-pool.js';
+import { SimulatedProcess } from './simulated-process.js';
+import { VolumeHistory, type Finding } from './volume-history.js';
+
+/*
+ * The simulator: the real engine (journal, stripes, destaging, recovery) on simulated members, threads, time and randomness, all from one seed.
+ *
+ * Fault model.
+ *   Members   have a volatile write cache. A write is in it when it has ended, and on the medium when an fdatasync that was asked for after that has ended. Requests
+ *             end in any order. A write is not atomic beyond 512 bytes.
+ *   Power     may fail between any two events, also during recovery, and twice in a row. Of everything not synced, and of every write on its way, any set of
+ *             512-byte sectors is left.
+ *   Process   may die between any two events (kill -9), and in the middle of a batch of a stripe thread. What ended stays; of each write on its way any set of sectors lands.
+ *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks or only to sectors. They
+ *             may go away before their reply.
+ *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.
+ *
+ * What is checked, against a history of the requests that knows nothing of the engine: after every crash the whole volume (P1: acknowledged writes survive the death of the
+ * process; P2: flushed ones survive a power failure; nothing is seen whose predecessor is gone), every reply to a read (P5), and at the end, when all is healed,
+ * that everything is destaged within a bounded number of steps (liveness), the whole volume again, the parity of every stripe (P6), and that nothing was left open.
+ */
+
+export interface Failure {
+  readonly promise: string;
+  readonly step: number;
+  readonly message: string;
+}
+
+export interface Outcome {
+  readonly seed: number;
+  readonly operations: number;
+  readonly steps: number;
+  readonly simulated_ms: number;
+  readonly faults: Readonly<Record<string, number>>;
+  readonly checks: Readonly<Record<string, number>>;
+  readonly traceHash: string;
+  readonly failure: Failure | null;
+}
+
+/** Events after the clients have stopped: what takes more would never end. */
+const END_STEPS_MAX = 200_000;
+const RESTART_US = 50_000;
+
+/** The process died while something was awaited. */
+class Died extends Error {}
+
+export function simulate(scenario: Scenario): Promise<Outcome> {
+  return new Simulation(scenario).run();
+}
+
+class Simulation {
+  readonly #scenario: Scenario;
+  readonly #random: Random;
+  readonly #scheduler: Scheduler;
+  readonly #settings: Settings;
+  readonly #disks = new Map<string, SimulatedDisk>();
+  readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
+  readonly #events: ScenarioEvent[];
+  readonly #faults = new Map<string, number>();
+  readonly #checks = new Map<string, number>();
+  #history!: VolumeHistory;
+  #process!: SimulatedProcess;
+  #processes = 0;
+  #died: (reason: Died) => void = () => {};
+  #death: Promise<never> = new Promise(() => {});
+  /** How the last process ended, for the check after it. */
+  #crashed: 'power-failure' | 'process-crash' | null = null;
+  #operations = 0;
+  #failure: Failure | null = null;
+  #over = false;
+  #stepsMax: number;
+  /** Set at the end of the run: nothing more is done to the array. */
+  #healed = false;
+
+  constructor(scenario: Scenario) {
+    this.#scenario = scenario;
+    this.#random = seededRandom(scenario.seed ^ 0x5eed);
+    this.#scheduler = new Scheduler(seededRandom(scenario.seed ^ 0x71e5));
+    this.#settings = settingsFor(scenario.shape);
+    this.#events = [...scenario.events];
+    this.#stepsMax = scenario.steps + END_STEPS_MAX;
+    const sizes = memberSizes(scenario.shape);
+    for (const [index, path] of memberPaths(this.#settings).entries()) {
+      const disk = new SimulatedDisk(path, index, sizes[index] as number);
+      disk.onFault = (kind) => this.#fired(kind);
+      this.#disks.set(path, disk);
+    }
+  }
+
+  async run(): Promise<Outcome> {
+    const onRejection = (error: unknown): void => this.#broke(error);
+    process.on('unhandledRejection', onRejection);
+    try {
+      void this.#story().then(
+        () => {
+          this.#over = true;
+        },
+        (error: unknown) => this.#broke(error),
+      );
+      while (!this.#over && this.#failure === null) {
+        await this.#scheduler.turn();
+        if (this.#over || this.#failure !== null) break;
+        if (!this.#fireEvents()) this.#step();
+      }
+    } finally {
+      // One real turn more: a rejection that nobody took is reported then.
+      await new Promise((resolve) => setImmediate(resolve));
+      process.off('unhandledRejection', onRejection);
+    }
+    const { scheduler } = { scheduler: this.#scheduler };
+    return {
+      seed: this.#scenario.seed,
+      operations: this.#operations,
+      steps: scheduler.steps,
+      simulated_ms: Math.round(scheduler.now_us / 1000),
+      faults: Object.fromEntries([...this.#faults].sort()),
+      checks: Object.fromEntries([...this.#checks].sort()),
+      traceHash: scheduler.trace.toString(),
+      failure: this.#failure,
+    };
+  }
+
+  #step(): void {
+    try {
+      if (!this.#scheduler.step()) this.#fail({ promise: 'liveness', message: 'nothing can happen any more, and something is awaited' });
+    } catch (error) {
+      this.#broke(error);
+    }
+    if (this.#scheduler.steps > this.#stepsMax)
+      this.#fail({ promise: 'liveness', message: `not at rest ${END_STEPS_MAX} events after the clients had stopped` });
+  }
+
+  /** What happens, from the first superblock to the last check. */
+  async #story(): Promise<void> {
+    await this.#create();
+    for (;;) {
+      try {
+        const engine = await this.#boot();
+        await this.#serve(engine);
+        await this.#finish(engine);
+        return;
+      } catch (error) {
+        if (!(error instanceof Died)) throw error;
+        await new Promise<void>((resolve) => void this.#scheduler.after(this.#random.below(RESTART_US), WORLD, EVENT.driver, resolve));
+      }
+    }
+  }
+
+  #newProcess(): SimulatedProcess {
+    const random = seededRandom(this.#scenario.seed + 0x9e37 * ++this.#processes);
+    const next = new SimulatedProcess(this.#scheduler, random, this.#disks, this.#held);
+    next.onDeath = () => this.#crash(this.#random.below(2) === 0 ? 'power-failure' : 'process-crash', 'crash-in-stripe-task');
+    this.#process = next;
+    this.#death = new Promise((_, reject) => {
+      this.#died = reject;
+    });
+    this.#death.catch(() => {});
+    return next;
+  }
+
+  /** Awaits something of the running process. */
+  #alive<T>(work: Promise<T>): Promise<T> {
+    work.catch(() => {});
+    return Promise.race([work, this.#death]);
+  }
+
+  async #create(): Promise<void> {
+    const process = this.#newProcess();
+    const events = this.#events.splice(0);
+    const created = await this.#alive(
+      createArray({
+        settings: this.#settings,
+        force: false,
+        clock: this.#scheduler.clock(process),
+        provider: (slab) => process.provider(slab),
+        random: process.random,
+        stripeThreads: STRIPE_THREADS,
+      }),
+    );
+    process.alive = false;
+    this.#history = new VolumeHistory(created.volumeBytes / BLOCK_BYTES);
+    // Steps count from here.
+    for (const event of events) this.#events.push({ ...event, at: event.at + this.#scheduler.steps });
+    this.#stepsMax += this.#scheduler.steps;
+  }
+
+  async #boot(): Promise<ArrayEngine> {
+    const process = this.#newProcess();
+    let slab: Slab | null = null;
+    const engine = await this.#alive(
+      assembleArray({
+        settings: this.#settings,
+        clock: this.#scheduler.clock(process),
+        log: this.#log(process),
+        provider: (memory) => {
+          slab = memory;
+          return process.provider(memory);
+        },
+        pool: simulatedPool(process),
+        random: process.random,
+        stripeThreads: STRIPE_THREADS,
+      }),
+    ).catch((error: unknown) => {
+      if (error instanceof Died) throw error;
+      throw new KeelsonError('ASSEMBLY', `the array could not be assembled: ${KeelsonError.from(error).describe()}`);
+    });
+    assert(slab !== null, 'assembly has a slab');
+    void engine.fatal.then((error) => {
+      if (process.alive) this.#broke(error);
+    });
+    engine.start();
+    return engine;
+  }
+
+  async #serve(engine: ArrayEngine): Promise<void> {
+    const count = (promise: string, times = 1): void => this.#count(promise, times);
+    if (this.#crashed !== null) {
+      const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
+      this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count)));
+      this.#crashed = null;
+    }
+    const until = this.#scenario.steps;
+    if (this.#scheduler.steps >= until && this.#events.length === 0) return;
+    const clients = new Clients(
+      {
+        history: this.#history,
+        random: this.#random,
+        mix: this.#scenario.mix,
+        open: () => this.#scheduler.steps < until,
+        fail: (finding) => this.#fail(finding),
+        count,
+        began: () => {
+          this.#operations++;
+        },
+        refused: (what, code) => this.#fail({ promise: 'P5', message: `a ${what} was answered with ${code}, although nothing is broken` }),
+      },
+      this.#process,
+      engine.volume,
+    );
+    clients.start();
+    await this.#alive(this.#until(() => (clients.idle || !this.#process.alive) && this.#scheduler.steps >= until));
+  }
+
+  /** Looks every millisecond of simulated time. */
+  #until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const look = (): void => {
+        if (condition()) resolve();
+        else this.#scheduler.after(1000, this.#process, EVENT.driver, look);
+      };
+      look();
+    });
+  }
+
+  /** Everything is healed: the array has to come to rest, whole. */
+  async #finish(engine: ArrayEngine): Promise<void> {
+    this.#healed = true;
+    await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
+    if (!(await this.#alive(engine.destageLoop.drainAll())))
+      this.#fail({ promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` });
+    const count = (promise: string, times = 1): void => this.#count(promise, times);
+    this.#report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
+    this.#report(await this.#alive(checkParity(engine, count)));
+    const process = this.#process;
+    await this.#alive(engine.stop());
+    if (process.openDevices > 0) this.#fail({ promise: 'leak', message: `${process.openDevices} devices are open after the stop` });
+    process.alive = false;
+  }
+
+  /** True when something was done, which the promises have to take in before the next step. */
+  #fireEvents(): boolean {
+    if (this.#healed) return false;
+    const next = this.#events[0];
+    if (next === undefined || next.at > this.#scheduler.steps) return false;
+    this.#events.shift();
+    this.#strike(next);
+    return true;
+  }
+
+  #strike(event: ScenarioEvent): void {
+    const random = seededRandom(event.lot);
+    switch (event.kind) {
+      case 'power-failure':
+      case 'process-crash':
+        if (this.#process.alive) this.#crash(event.kind, event.kind);
+        return;
+      case 'crash-in-stripe-task':
+        this.#process.dieAfterOps = random.below(40);
+        return;
+      case 'clock-jump':
+        this.#fired('clock-jump');
+        if (random.below(4) === 0) this.#scheduler.suspend(random.below(20_000_000));
+        else this.#scheduler.wallOffset_ms += (random.below(2) === 0 ? 1 : -1) * random.below(1_000_000_000);
+    }
+  }
+
+  #crash(how: 'power-failure' | 'process-crash', kind: string): void {
+    this.#process.alive = false;
+    this.#held.clear();
+    this.#fired(kind);
+    this.#scheduler.trace.add(EVENT.fault, this.#scheduler.steps);
+    for (const disk of this.#disks.values()) {
+      if (how === 'power-failure') disk.powerFailure(this.#random);
+      else disk.processCrash(this.#random);
+    }
+    if (how === 'power-failure') this.#history.powerFailure();
+    else this.#history.processCrash();
+    // A power failure among several crashes before the next check is what counts.
+    if (this.#crashed !== 'power-failure') this.#crashed = how;
+    this.#died(new Died(kind));
+  }
+
+  #log(process: SimulatedProcess): EngineLog {
+    const note = (fields: object, message: string): void => {
+      const text = JSON.stringify(fields);
+      if (process.alive && /\((ASSERTION|INTERNAL)\)/.test(text)) this.#fail({ promise: 'assertion', message: `${message}: ${text}` });
+    };
+    return { debug() {}, info() {}, warn: note, error: note };
+  }
+
+  #fired(kind: string): void {
+    this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + 1);
+  }
+
+  #count(promise: string, times: number): void {
+    this.#checks.set(promise, (this.#checks.get(promise) ?? 0) + times);
+  }
+
+  #report(finding: Finding | null): void {
+    if (finding !== null) this.#fail(finding);
+  }
+
+  #fail({ promise, message }: Finding): void {
+    this.#failure ??= { promise, message, step: this.#scheduler.steps };
+  }
+
+  #broke(error: unknown): void {
+    if (error instanceof Died) return;
+    const known = KeelsonError.from(error);
+    const stack = known.code === 'INTERNAL' || known.code === 'ASSERTION' ? `\n${(error as Error).stack ?? ''}` : '';
+    this.#fail({ promise: known.code === 'ASSEMBLY' ? 'recovery' : 'error', message: known.describe() + stack });
+  }
+}

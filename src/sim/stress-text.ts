@@ -1,0 +1,53 @@
+import type { Scenario } from './scenario.js';
+import type { Outcome } from './simulator.js';
+
+/** Sums of many runs, for people. */
+export class StressSummary {
+  runs = 0;
+  operations = 0;
+  readonly faults = new Map<string, number>();
+  readonly checks = new Map<string, number>();
+
+  add({ operations, faults, checks }: Outcome): void {
+    this.runs++;
+    this.operations += operations;
+    for (const [kind, count] of Object.entries(faults)) this.faults.set(kind, (this.faults.get(kind) ?? 0) + count);
+    for (const [promise, count] of Object.entries(checks)) this.checks.set(promise, (this.checks.get(promise) ?? 0) + count);
+  }
+
+  text(seconds: number): string {
+    const list = (counts: Map<string, number>): string =>
+      [...counts]
+        .sort()
+        .map(([name, count]) => `${name} ${count}`)
+        .join(', ') || 'none';
+    return [
+      `${this.runs} runs, ${this.operations} requests in ${seconds.toFixed(1)} s (${Math.round(this.operations / Math.max(seconds, 0.001))} a second)`,
+      `injected: ${list(this.faults)}`,
+      `checked:  ${list(this.checks)}`,
+      '',
+    ].join('\n');
+  }
+}
+
+/** What failed, and how to see it again. */
+export function failureText({ seed, failure }: Outcome, scenario: Scenario): string {
+  if (failure === null) return '';
+  return [
+    `seed ${seed} broke ${failure.promise} at step ${failure.step}: ${failure.message}`,
+    `again: keelson stress --seed ${seed}`,
+    'script:',
+    ...scriptOf(scenario).map((line) => `  ${line}`),
+    '',
+  ].join('\n');
+}
+
+/** The events of a scenario, one a line. */
+export function scriptOf({ seed, shape, mix, steps, events }: Scenario): string[] {
+  const ring = shape.journalMembers === 0 ? 'on the stripe members' : `on ${shape.journalMembers} members`;
+  return [
+    `seed ${seed}: ${shape.dataMembers - shape.parity}+${shape.parity}, ring of ${shape.segments} x ${shape.segmentBytes} bytes, ${shape.copies} copies ${ring}, ${shape.stripes} stripes of ${shape.chunkBytes}-byte chunks`,
+    `clients: ${mix.lanes} requests in flight, up to ${mix.blocksMax} blocks, ${steps} steps`,
+    ...events.map(({ at, kind, lot }) => `step ${at}: ${kind} (${lot})`),
+  ];
+}

@@ -1,0 +1,105 @@
+import test from 'ava';
+import { CELL_BYTES } from '../../src/sim/cell-content.js';
+import { CELLS_A_BLOCK, VolumeHistory, type WriteRecord } from '../../src/sim/volume-history.js';
+
+const BLOCKS = 2;
+
+function written(history: VolumeHistory, first: number, count: number, zeroes = false): WriteRecord {
+  const record = history.submit(first, count, zeroes);
+  history.acknowledge(record, false);
+  return record;
+}
+
+function content(history: VolumeHistory, record: WriteRecord): Uint8Array {
+  return record.version === 0 ? new Uint8Array(record.count * CELL_BYTES) : history.payload(record);
+}
+
+/** The complaint about a read of what `record` wrote, '' when it is right. */
+function readOf(history: VolumeHistory, record: WriteRecord): string {
+  const from = history.beginRead();
+  const finding = history.check(content(history, record), record.first, from);
+  history.endRead(from);
+  return finding?.message ?? '';
+}
+
+test('P5: the last acknowledged write is right, the one before it is stale, zeroes are loss', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const older = written(history, 0, CELLS_A_BLOCK);
+  const newer = written(history, 0, CELLS_A_BLOCK);
+  t.is(readOf(history, newer), '');
+  t.regex(readOf(history, older), /shows version 1, allowed: 2/);
+  t.regex(readOf(history, { ...newer, version: 0 }), /shows zeroes/);
+});
+
+test('P5: bytes of another place, or with one bit wrong, are never right', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const record = written(history, 0, 2 * CELLS_A_BLOCK);
+  const bytes = content(history, record);
+  t.regex(history.check(bytes.subarray(CELL_BYTES, 2 * CELL_BYTES), 0, history.moment())?.message ?? '', /never written there/);
+  bytes[300] = (bytes[300] as number) ^ 4;
+  t.regex(history.check(bytes, 0, history.moment())?.message ?? '', /never written there/);
+});
+
+test('of two writes in flight at a time either may be the last', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const a = history.submit(0, 1, false);
+  const b = history.submit(0, 1, false);
+  history.acknowledge(b, false);
+  history.acknowledge(a, false);
+  t.is(readOf(history, a), '');
+  t.is(readOf(history, b), '');
+});
+
+test('P5: a block never shows parts of two writes of the whole of it', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const a = history.submit(0, CELLS_A_BLOCK, false);
+  const b = history.submit(0, CELLS_A_BLOCK, false);
+  const mixed = Buffer.concat([content(history, a).subarray(0, 4 * CELL_BYTES), content(history, b).subarray(4 * CELL_BYTES)]);
+  t.regex(history.check(new Uint8Array(mixed), 0, history.moment())?.message ?? '', /torn/);
+});
+
+test('P1 and P2: a killed process loses nothing acknowledged, a power failure nothing flushed', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const flushed = written(history, 0, 1);
+  history.flushed(history.moment());
+  const after = written(history, 0, 1);
+  history.processCrash();
+  t.is(readOf(history, after), '');
+  t.not(readOf(history, flushed), '');
+  history.powerFailure();
+  t.is(readOf(history, after), '');
+  t.is(readOf(history, flushed), '');
+  t.not(readOf(history, { ...flushed, version: 0 }), '');
+});
+
+test('a flush covers what was acknowledged before it was asked for, FUA covers itself', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const asked = history.moment();
+  const late = written(history, 0, 1);
+  history.flushed(asked);
+  const fua = history.submit(1, 1, false);
+  history.acknowledge(fua, true);
+  const own = history.submit(2, 1, false);
+  history.powerFailure();
+  t.is(readOf(history, late), '', 'FUA covers what was acknowledged before it was asked for');
+  t.not(readOf(history, { ...late, version: 0 }), '');
+  t.not(readOf(history, { ...fua, version: 0 }), '');
+  t.is(readOf(history, { ...own, version: 0 }), '');
+});
+
+test('what a crash left is so from then on', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const lost = written(history, 0, 1);
+  history.powerFailure();
+  history.settle(0, 0);
+  t.not(readOf(history, lost), '');
+});
+
+test('a write that is there, asked for after the acknowledgement of one that is gone, is seen', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const gone = written(history, 0, 1);
+  const there = written(history, 1, 1);
+  history.powerFailure();
+  t.true(history.firstMissing(0, 0) < history.settle(1, there.version));
+  t.is(history.firstMissing(0, gone.version), Number.POSITIVE_INFINITY);
+});

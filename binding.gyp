@@ -2,6 +2,7 @@
   'targets': [
     {
       'target_name': 'keelson',
+      # Each file of another processor's instructions is empty on this one.
       'sources': [
         'native/addon.cc',
         'native/cpu.cc',
@@ -14,12 +15,16 @@
         'native/gf256/apply_ssse3.cc',
         'native/gf256/apply_avx2.cc',
         'native/gf256/apply_avx2_gfni.cc',
+        'native/gf256/apply_avx512.cc',
         'native/gf256/apply_avx512_gfni.cc',
+        'native/gf256/apply_neon.cc',
         'native/gf256/exports.cc',
         'native/crc32c/dispatch.cc',
         'native/crc32c/crc_table.cc',
         'native/crc32c/crc_sse42.cc',
+        'native/crc32c/crc_pclmul.cc',
         'native/crc32c/crc_vpclmul.cc',
+        'native/crc32c/crc_armv8.cc',
         'native/crc32c/is_zero.cc',
         'native/crc32c/exports.cc',
         'native/io/device.cc',

@@ -11,6 +11,7 @@ struct CpuFeatures {
   bool gfni = false;
   bool avx512 = false;  // F, BW and VL, and the system saves the registers
   bool vpclmul = false;
+  bool armCrc = false;  // the crc32c instructions and pmull
 };
 
 const CpuFeatures& cpuFeatures();

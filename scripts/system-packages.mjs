@@ -13,6 +13,8 @@ export const packages = [
   { name: 'btrfs-progs', tool: 'mkfs.btrfs' },
   { name: 'util-linux', tool: 'losetup' },
   { name: 'mount', tool: 'mount' },
+  { name: 'g++-aarch64-linux-gnu', tool: 'aarch64-linux-gnu-g++' },
+  { name: 'qemu-user', tool: 'qemu-aarch64' },
 ];
 
 // `node scripts/system-packages.mjs` prints the names, for apt-get.

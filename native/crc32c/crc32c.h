@@ -33,7 +33,10 @@ uint32_t blockChecksum(const Implementation& implementation, uint64_t address, c
 uint32_t updateTable(uint32_t state, const uint8_t* data, size_t length);
 #if defined(__x86_64__)
 uint32_t updateSse42(uint32_t state, const uint8_t* data, size_t length);
+uint32_t updatePclmul(uint32_t state, const uint8_t* data, size_t length);
 uint32_t updateVpclmul(uint32_t state, const uint8_t* data, size_t length);
+#elif defined(__aarch64__)
+uint32_t updateArmv8(uint32_t state, const uint8_t* data, size_t length);
 #endif
 
 // x^n modulo the polynomial, reflected.

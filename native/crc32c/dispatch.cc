@@ -11,7 +11,10 @@ const Implementation kImplementations[] = {
     {"table", [] { return true; }, updateTable},
 #if defined(__x86_64__)
     {"sse4.2", [] { return cpuFeatures().sse42; }, updateSse42},
+    {"pclmul", [] { return cpuFeatures().sse42; }, updatePclmul},
     {"vpclmul", [] { return cpuFeatures().vpclmul; }, updateVpclmul},
+#elif defined(__aarch64__)
+    {"armv8", [] { return cpuFeatures().armCrc; }, updateArmv8},
 #endif
 };
 

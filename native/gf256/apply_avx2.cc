@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "gf256/dispatch.h"
+#include "isa_target.h"
 
-#pragma GCC push_options
-#pragma GCC target("avx2")
+KEELSON_TARGET_PUSH("avx2")
 
 namespace keelson::gf256 {
 namespace {
@@ -16,23 +16,26 @@ struct Isa {
     __m256i low;
     __m256i high;
   };
+  using Operand = Table;  // the nibbles of a vector, each in a byte of its own
   static constexpr size_t kBytes = 32;
   static constexpr int kAccumulators = 6;  // of 16 registers: tables, sources and temporaries take the rest
   static Table loadTable(const Pass& pass, size_t index) {
     const __m128i* at = reinterpret_cast<const __m128i*>(pass.nibbles.data() + index * 32);
     return {_mm256_broadcastsi128_si256(_mm_loadu_si128(at)), _mm256_broadcastsi128_si256(_mm_loadu_si128(at + 1))};
   }
-  static Vector multiply(Vector value, Table table) {
+  static Operand operand(Vector value) {
     const __m256i mask = _mm256_set1_epi8(15);
-    const __m256i low = _mm256_shuffle_epi8(table.low, _mm256_and_si256(value, mask));
-    const __m256i high = _mm256_shuffle_epi8(table.high, _mm256_and_si256(_mm256_srli_epi64(value, 4), mask));
-    return _mm256_xor_si256(low, high);
+    return {_mm256_and_si256(value, mask), _mm256_and_si256(_mm256_srli_epi64(value, 4), mask)};
+  }
+  static Vector addProduct(Vector sum, Operand value, Table table) {
+    return _mm256_xor_si256(sum, _mm256_xor_si256(_mm256_shuffle_epi8(table.low, value.low), _mm256_shuffle_epi8(table.high, value.high)));
   }
   static Vector load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
   static Vector exclusiveOr(Vector a, Vector b) { return _mm256_xor_si256(a, b); }
   static Vector zero() { return _mm256_setzero_si256(); }
   static void store(uint8_t* to, Vector value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
   static void stream(uint8_t* to, Vector value) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), value); }
+  static void fence() { _mm_sfence(); }
 };
 
 }  // namespace
@@ -45,5 +48,5 @@ void applyAvx2(const Pass& pass, const uint8_t* const* sources, uint8_t* const* 
 
 }  // namespace keelson::gf256
 
-#pragma GCC pop_options
+KEELSON_TARGET_POP
 #endif

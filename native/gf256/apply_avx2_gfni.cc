@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "gf256/dispatch.h"
+#include "isa_target.h"
 
-#pragma GCC push_options
-#pragma GCC target("avx2,gfni")
+KEELSON_TARGET_PUSH("avx2,gfni")
 
 namespace keelson::gf256 {
 namespace {
@@ -13,15 +13,18 @@ namespace {
 struct Isa {
   using Vector = __m256i;
   using Table = __m256i;
+  using Operand = __m256i;
   static constexpr size_t kBytes = 32;
   static constexpr int kAccumulators = 10;  // of 16 registers
   static Table loadTable(const Pass& pass, size_t index) { return _mm256_set1_epi64x(static_cast<long long>(pass.affine[index])); }
-  static Vector multiply(Vector value, Table table) { return _mm256_gf2p8affine_epi64_epi8(value, table, 0); }
+  static Operand operand(Vector value) { return value; }
+  static Vector addProduct(Vector sum, Operand value, Table table) { return _mm256_xor_si256(sum, _mm256_gf2p8affine_epi64_epi8(value, table, 0)); }
   static Vector load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
   static Vector exclusiveOr(Vector a, Vector b) { return _mm256_xor_si256(a, b); }
   static Vector zero() { return _mm256_setzero_si256(); }
   static void store(uint8_t* to, Vector value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
   static void stream(uint8_t* to, Vector value) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), value); }
+  static void fence() { _mm_sfence(); }
 };
 
 }  // namespace
@@ -34,5 +37,5 @@ void applyAvx2Gfni(const Pass& pass, const uint8_t* const* sources, uint8_t* con
 
 }  // namespace keelson::gf256
 
-#pragma GCC pop_options
+KEELSON_TARGET_POP
 #endif

@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "gf256/dispatch.h"
+#include "isa_target.h"
 
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,gfni")
+KEELSON_TARGET_PUSH("avx512f,avx512bw,avx512vl,gfni")
 
 namespace keelson::gf256 {
 namespace {
@@ -13,15 +13,18 @@ namespace {
 struct Isa {
   using Vector = __m512i;
   using Table = __m512i;
+  using Operand = __m512i;
   static constexpr size_t kBytes = 64;
   static constexpr int kAccumulators = 24;  // of 32 registers
   static Table loadTable(const Pass& pass, size_t index) { return _mm512_set1_epi64(static_cast<long long>(pass.affine[index])); }
-  static Vector multiply(Vector value, Table table) { return _mm512_gf2p8affine_epi64_epi8(value, table, 0); }
+  static Operand operand(Vector value) { return value; }
+  static Vector addProduct(Vector sum, Operand value, Table table) { return _mm512_xor_si512(sum, _mm512_gf2p8affine_epi64_epi8(value, table, 0)); }
   static Vector load(const uint8_t* from) { return _mm512_loadu_si512(from); }
   static Vector exclusiveOr(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
   static Vector zero() { return _mm512_setzero_si512(); }
   static void store(uint8_t* to, Vector value) { _mm512_storeu_si512(to, value); }
   static void stream(uint8_t* to, Vector value) { _mm512_stream_si512(reinterpret_cast<__m512i*>(to), value); }
+  static void fence() { _mm_sfence(); }
 };
 
 }  // namespace
@@ -34,5 +37,5 @@ void applyAvx512Gfni(const Pass& pass, const uint8_t* const* sources, uint8_t* c
 
 }  // namespace keelson::gf256
 
-#pragma GCC pop_options
+KEELSON_TARGET_POP
 #endif

@@ -1,6 +1,6 @@
 // The vector kernel, written once for every instruction set. An including file sets the target, then defines in an anonymous namespace a
-// struct Isa with: Vector, Table, kBytes, load, loadTable(pass, column * rows + row), multiply(vector, table), exclusiveOr, zero, store, stream;
-// and then includes this file. No include guard: each including file gets its own copy, compiled for its own target.
+// struct Isa with: Vector, Table, Operand (a vector made ready for multiplication), kBytes, kAccumulators, load, loadTable(pass, column * rows + row),
+// operand(vector), addProduct(sum, operand, table), exclusiveOr, zero, store, stream, fence; and then includes this file. No include guard: each including file gets its own copy, compiled for its own target.
 //
 // One iteration takes Unroll vectors of each source and keeps Rows x Unroll accumulators in registers, so that each table is loaded once
 // for Unroll vectors. XorFirst: row 0 of the pass has coefficient one everywhere and needs no multiplication.
@@ -29,17 +29,18 @@ __attribute__((always_inline)) inline void step(const Pass& pass, const uint8_t*
   }
   for (; c < columns; c++) {
     const uint8_t* source = sources[c] + at;
-    typename Isa::Vector values[Unroll];
+    typename Isa::Operand values[Unroll];
 #pragma GCC unroll 8
     for (int u = 0; u < Unroll; u++) {
-      values[u] = Isa::load(source + u * Isa::kBytes);
-      if (XorFirst) sums[0][u] = Isa::exclusiveOr(sums[0][u], values[u]);
+      const typename Isa::Vector value = Isa::load(source + u * Isa::kBytes);
+      if (XorFirst) sums[0][u] = Isa::exclusiveOr(sums[0][u], value);
+      values[u] = Isa::operand(value);
     }
 #pragma GCC unroll 8
     for (int r = XorFirst ? 1 : 0; r < Rows; r++) {
       const typename Isa::Table table = Isa::loadTable(pass, c * Rows + r);
 #pragma GCC unroll 8
-      for (int u = 0; u < Unroll; u++) sums[r][u] = Isa::exclusiveOr(sums[r][u], Isa::multiply(values[u], table));
+      for (int u = 0; u < Unroll; u++) sums[r][u] = Isa::addProduct(sums[r][u], values[u], table);
     }
   }
 #pragma GCC unroll 8
@@ -62,7 +63,7 @@ void run(const Pass& pass, const uint8_t* const* sources, uint8_t* const* target
   for (; at + Isa::kBytes <= length; at += Isa::kBytes) step<Rows, 1, XorFirst>(pass, sources, targets, at, options, stream);
   if (at < length) applyScalarFrom(pass, sources, targets, at, length, options.accumulate);
   // Streamed lines are made visible before the caller's next store, as ordinary ones are.
-  if (stream) _mm_sfence();
+  if (stream) Isa::fence();
 }
 
 template <int Rows>

@@ -3,9 +3,9 @@
 #include <immintrin.h>
 
 #include "gf256/dispatch.h"
+#include "isa_target.h"
 
-#pragma GCC push_options
-#pragma GCC target("ssse3")
+KEELSON_TARGET_PUSH("ssse3")
 
 namespace keelson::gf256 {
 namespace {
@@ -16,6 +16,7 @@ struct Isa {
     __m128i low;
     __m128i high;
   };
+  using Operand = Table;  // the nibbles of a vector, each in a byte of its own
   static constexpr size_t kBytes = 16;
   static constexpr int kAccumulators = 6;  // of 16 registers: tables, sources and temporaries take the rest
   static Vector load(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
@@ -23,16 +24,18 @@ struct Isa {
     const __m128i* at = reinterpret_cast<const __m128i*>(pass.nibbles.data() + index * 32);
     return {_mm_loadu_si128(at), _mm_loadu_si128(at + 1)};
   }
-  static Vector multiply(Vector value, Table table) {
+  static Operand operand(Vector value) {
     const __m128i mask = _mm_set1_epi8(15);
-    const __m128i low = _mm_shuffle_epi8(table.low, _mm_and_si128(value, mask));
-    const __m128i high = _mm_shuffle_epi8(table.high, _mm_and_si128(_mm_srli_epi64(value, 4), mask));
-    return _mm_xor_si128(low, high);
+    return {_mm_and_si128(value, mask), _mm_and_si128(_mm_srli_epi64(value, 4), mask)};
+  }
+  static Vector addProduct(Vector sum, Operand value, Table table) {
+    return _mm_xor_si128(sum, _mm_xor_si128(_mm_shuffle_epi8(table.low, value.low), _mm_shuffle_epi8(table.high, value.high)));
   }
   static Vector exclusiveOr(Vector a, Vector b) { return _mm_xor_si128(a, b); }
   static Vector zero() { return _mm_setzero_si128(); }
   static void store(uint8_t* to, Vector value) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), value); }
   static void stream(uint8_t* to, Vector value) { _mm_stream_si128(reinterpret_cast<__m128i*>(to), value); }
+  static void fence() { _mm_sfence(); }
 };
 
 }  // namespace
@@ -45,5 +48,5 @@ void applySsse3(const Pass& pass, const uint8_t* const* sources, uint8_t* const*
 
 }  // namespace keelson::gf256
 
-#pragma GCC pop_options
+KEELSON_TARGET_POP
 #endif

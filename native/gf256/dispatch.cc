@@ -12,8 +12,11 @@ const Kernel kKernels[] = {
 #if defined(__x86_64__)
     {"ssse3", [] { return cpuFeatures().ssse3; }, applySsse3},
     {"avx2", [] { return cpuFeatures().avx2; }, applyAvx2},
+    {"avx512", [] { return cpuFeatures().avx512; }, applyAvx512},
     {"avx2-gfni", [] { return cpuFeatures().avx2 && cpuFeatures().gfni; }, applyAvx2Gfni},
     {"avx512-gfni", [] { return cpuFeatures().avx512 && cpuFeatures().gfni; }, applyAvx512Gfni},
+#elif defined(__aarch64__)
+    {"neon", [] { return true; }, applyNeon},
 #endif
 };
 

@@ -32,7 +32,10 @@ void applyScalarFrom(const Pass&, const uint8_t* const*, uint8_t* const*, size_t
 void applySsse3(const Pass&, const uint8_t* const*, uint8_t* const*, size_t, ApplyOptions);
 void applyAvx2(const Pass&, const uint8_t* const*, uint8_t* const*, size_t, ApplyOptions);
 void applyAvx2Gfni(const Pass&, const uint8_t* const*, uint8_t* const*, size_t, ApplyOptions);
+void applyAvx512(const Pass&, const uint8_t* const*, uint8_t* const*, size_t, ApplyOptions);
 void applyAvx512Gfni(const Pass&, const uint8_t* const*, uint8_t* const*, size_t, ApplyOptions);
+#elif defined(__aarch64__)
+void applyNeon(const Pass&, const uint8_t* const*, uint8_t* const*, size_t, ApplyOptions);
 #endif
 
 }  // namespace keelson::gf256

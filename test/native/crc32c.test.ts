@@ -45,7 +45,7 @@ test('a checksum continues from the one of what came before', (t) => {
   }
 });
 
-for (const name of ['table', 'sse4.2', 'vpclmul']) {
+for (const name of ['table', 'sse4.2', 'pclmul', 'vpclmul', 'armv8']) {
   test(`${name}: every length from 0 to 1,200, and longer ones, at any alignment equals the bitwise checksum`, (t) => {
     const child = spawnSync(process.execPath, [fileURLToPath(new URL('crc-child.js', import.meta.url))], {
       env: { ...process.env, KEELSON_CRC: name },
@@ -59,7 +59,7 @@ for (const name of ['table', 'sse4.2', 'vpclmul']) {
     t.is(child.status, 0, child.stderr);
     const results = JSON.parse(child.stdout) as { implementation: string; cases: [number, number, number][] };
     t.is(results.implementation, name);
-    const data = new Uint8Array(20_000);
+    const data = new Uint8Array(40_100);
     seededRandom(11).fill(data);
     for (const [offset, length, crc] of results.cases) {
       const expected = crcSlowly(data.subarray(offset, offset + length), 0xdeadbeef);

@@ -82,6 +82,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   mkswap: 'util-linux',
   sshd: 'openssh-server',
   'ssh-keygen': 'openssh-client',
+  'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',
+  'qemu-aarch64': 'qemu-user',
 };
 
 function missing(program: string, error: Error): Error {

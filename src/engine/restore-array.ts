@@ -5,6 +5,7 @@ import type { Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
 import { restoreImage } from '../rebuild/restore.js';
 import type { Backup } from '../repository/backup.js';
+import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
 import { assembleArray } from './assemble.js';
 import { createArray } from './create.js';
@@ -65,7 +66,8 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
         account: (outcome) => engine.account(outcome),
       },
       backup,
-      parts.plan.rebuild,
+      // Nothing is journaled meanwhile: the segments' memory is free.
+      slabRegion(parts.slab, parts.plan.segmentBuffersAt, parts.plan.segmentBuffers * state.shape.segmentBytes),
       (done) => options.onProgress(done, found.volumeBytes),
     );
     await engine.checkpointer.settle();

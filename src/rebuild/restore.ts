@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type Bytes } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, type SlabOffset } from '../base/units.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import type { Backup } from '../repository/backup.js';
 import type { StripeGeometry } from '../stripe/geometry.js';
@@ -17,9 +17,12 @@ export interface RestoreHost {
   account(outcome: StripeOutcome): Promise<void>;
 }
 
+/** Batches under way: while some are fetched others are written. */
+const LANES_MAX = 4;
+
 /**
- * Everything from the backup alone: writes the newest image of `backup` into the stripes of a new, empty array, stripe by stripe, each block verified by the
- * checksum that its write got. Returns the bytes restored.
+ * Everything from the backup alone: writes the newest image of `backup` into the stripes of a new, empty array, each block verified by the checksum that its
+ * write got. Returns the bytes restored. A failure ends the lanes after the batch that each has under way.
  */
 export async function restoreImage(
   host: RestoreHost,
@@ -27,23 +30,37 @@ export async function restoreImage(
   region: SlabRegion,
   onProgress: (doneBytes: Bytes) => void,
 ): Promise<Bytes> {
-  const { geometry } = host;
-  const room = Math.floor(region.bytes / BLOCK_BYTES);
-  assert(room >= geometry.stripeBlocks, 'restore memory holds the data of a stripe');
-  const perBatch = Math.max(1, Math.min(host.pool.stripesPerTask, Math.floor(room / geometry.stripeBlocks)));
+  const { geometry, pool } = host;
+  const stripeBytes = geometry.stripeBlocks * BLOCK_BYTES;
+  const lanes = Math.min(LANES_MAX, Math.floor(region.bytes / stripeBytes));
+  assert(lanes >= 1, 'restore memory holds the data of a stripe');
+  const laneStripes = Math.min(pool.stripesPerTask, Math.floor(region.bytes / lanes / stripeBytes));
+  const batches = imageBatches(host, backup, laneStripes);
   let restored = 0;
-  let pending: number[] = [];
-  let pendingStripes = 0;
-  let lastStripe = -1;
-  const flush = async (): Promise<void> => {
-    if (pending.length === 0) return;
-    await restoreBatch(host, backup, region, Float64Array.from(pending));
-    restored += pending.length * BLOCK_BYTES;
-    onProgress(restored);
-    pending = [];
-    pendingStripes = 0;
-    lastStripe = -1;
+  let failed = false;
+  const lane = async (memory: SlabOffset): Promise<void> => {
+    try {
+      // Several wait for the generator at once: it answers in the order they came.
+      for (let next = await batches.next(); next.done !== true && !failed; next = await batches.next()) {
+        await restoreBatch(host, backup, memory, next.value);
+        restored += next.value.length * BLOCK_BYTES;
+        onProgress(restored);
+      }
+    } catch (error) {
+      failed = true;
+      throw error;
+    }
   };
+  const results = await Promise.allSettled(Array.from({ length: lanes }, (_, i) => lane(region.offset + i * laneStripes * stripeBytes)));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+  return restored;
+}
+
+/** The image's blocks, ascending, whole stripes of them at a time. */
+async function* imageBatches({ geometry }: RestoreHost, backup: Backup, stripesMax: number): AsyncGenerator<Float64Array, void> {
+  let pending: number[] = [];
+  let stripes = 0;
+  let lastStripe = -1;
   for (let from = 0; ; ) {
     const pairs = await backup.allocated(from, EXTENTS_PER_CALL);
     if (pairs.length === 0) break;
@@ -52,8 +69,12 @@ export async function restoreImage(
       for (let block = pairs[i] as number; block < end; block++) {
         const stripe = geometry.stripeOf(block);
         if (stripe !== lastStripe) {
-          if (pendingStripes === perBatch) await flush();
-          pendingStripes++;
+          if (stripes === stripesMax) {
+            yield Float64Array.from(pending);
+            pending = [];
+            stripes = 0;
+          }
+          stripes++;
           lastStripe = stripe;
         }
         pending.push(block);
@@ -61,14 +82,13 @@ export async function restoreImage(
       from = end;
     }
   }
-  await flush();
-  return restored;
+  if (pending.length > 0) yield Float64Array.from(pending);
 }
 
-async function restoreBatch(host: RestoreHost, backup: Backup, region: SlabRegion, blocks: Float64Array): Promise<void> {
+async function restoreBatch(host: RestoreHost, backup: Backup, memory: SlabOffset, blocks: Float64Array): Promise<void> {
   const { geometry } = host;
   const crcs = new Uint32Array(blocks.length);
-  await backup.read(blocks, region.offset, crcs);
+  await backup.read(blocks, memory, crcs);
   const stripes = Float64Array.from(new Set(Array.from(blocks, (block) => geometry.stripeOf(block))));
   const sources = new Uint32Array(stripes.length * geometry.stripeBlocks).fill(SOURCE_KEEP);
   const sourceCrcs = new Uint32Array(sources.length);
@@ -77,7 +97,7 @@ async function restoreBatch(host: RestoreHost, backup: Backup, region: SlabRegio
     const block = blocks[i] as number;
     while (stripes[at] !== geometry.stripeOf(block)) at++;
     const word = at * geometry.stripeBlocks + geometry.slotOf(block);
-    sources[word] = region.offset / BLOCK_BYTES + i;
+    sources[word] = memory / BLOCK_BYTES + i;
     sourceCrcs[word] = crcs[i] as number;
   }
   const outcome = await host.pool.apply({ members: host.members(), stripes, sources, crcs: sourceCrcs, rewrite: false });

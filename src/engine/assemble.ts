@@ -5,9 +5,10 @@ import type { Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
 import type { Journal } from '../journal/journal.js';
 import { recoverJournal } from '../journal/recovery.js';
+import { endIsKnown } from '../journal/ring-end.js';
 import { IntegrityTable } from '../member/integrity.js';
 import { type FoundMember, makeMember, openMember } from '../member/member.js';
-import type { ArrayShape, Checkpoint, Member, MemberRecord } from '../member/member-api.js';
+import type { ArrayShape, Checkpoint, Member, MemberRecord, RingEnd } from '../member/member-api.js';
 import { assessMembership, type Membership } from '../member/membership.js';
 import { computeLayout } from '../member/layout.js';
 import { Slab } from '../memory/slab.js';
@@ -287,7 +288,15 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
       tailLsn: Math.min(checkpoint.destagedLsn, checkpoint.drainedLsn),
       arrayTag,
     },
-    (seq) => checkpoint.cleanShutdown || copiesAtCheckpoint(journal, state, checkpoint, seq).some((position) => journal.isOnline(position)),
+    (seq) =>
+      checkpoint.cleanShutdown ||
+      endIsKnown(
+        checkpoint.ring ?? ringEndByTable(journal, state, checkpoint),
+        seq,
+        journal.onlineMask(),
+        journal.members.length,
+        state.shape.journalCopies,
+      ),
   );
   for (const block of report.lostBlocks) {
     const place = journal.index.lookup(block);
@@ -317,14 +326,14 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   );
 }
 
-/** Journal positions that segment seq was, or would have been, written to: by the members that were there at the last checkpoint, since every loss makes a new one before writes go on. */
-function copiesAtCheckpoint(journal: Journal, state: ArrayState, checkpoint: Checkpoint, seq: number): number[] {
-  const there = (position: number): boolean => {
+/** Of a checkpoint that does not say it: segments went to the members that its table calls there. */
+function ringEndByTable(journal: Journal, state: ArrayState, checkpoint: Checkpoint): RingEnd {
+  let positions = 0;
+  journal.members.forEach((_, position) => {
     const record = checkpoint.members.find(({ index }) => index === state.journalPositions()[position]);
-    return record?.state === 'online' || record?.state === 'rebuilding';
-  };
-  const rotated = journal.members.map((_, i) => (seq + i) % journal.members.length);
-  return rotated.filter(there).slice(0, state.shape.journalCopies);
+    if (record?.state === 'online' || record?.state === 'rebuilding') positions |= 1 << position;
+  });
+  return { headSeq: 0, positions: positions >>> 0, short: [], more: false };
 }
 
 /** Every row that an undestaged entry touches may be half written. */

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { SegmentSeq } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
+import { describeRingEnd } from '../journal/ring-end.js';
 import { writeCheckpoint } from '../member/checkpoint-io.js';
 import { INTEGRITY_REGION_BYTES, type IntegrityTable } from '../member/integrity.js';
 import { raiseEpoch, verifyEpoch } from '../member/member.js';
@@ -87,6 +88,11 @@ export class Checkpointer {
   /** Makes what was written to the stripes durable without moving a cursor: rebuild progress, a new protection state. */
   settle(): Promise<void> {
     this.#wantFlush = true;
+    return this.#request();
+  }
+
+  /** The journal has taken another member into use: from the next checkpoint on its copies are counted on. */
+  recordRing(): Promise<void> {
     return this.#request();
   }
 
@@ -228,6 +234,7 @@ export class Checkpointer {
       protection: state.protection,
       stripeBitmap: this.#durableBitmap,
       lost: state.lost.list,
+      ring: describeRingEnd(this.#journal, destagedSeq),
     };
   }
 

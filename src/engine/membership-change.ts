@@ -88,6 +88,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     if (position >= 0) {
       journal.members[position] = member;
       journal.revive();
+      await engine.checkpointer.recordRing();
     }
     if (role === 'journal') state.clear(`MEMBER_FAILED_${index}`);
     engine.afterMembershipChange();

@@ -8,6 +8,7 @@ import { loadAddon } from '../native/load.js';
 import { batchHasRoom, batchPayloadRoom, ENTRY_BLOCKS_MAX, ENTRY_WRITE, ENTRY_ZERO, putEntry, sealBatch } from './batch-format.js';
 import { SegmentBuffers } from './buffers.js';
 import { GroupCommit, type JournalHooks } from './group-commit.js';
+import { copiesFor } from './ring-end.js';
 import { RingIndex } from './ring-index.js';
 import { SegmentTable } from './segment-table.js';
 
@@ -205,14 +206,13 @@ export class Journal {
 
   /** The journal positions that hold segment seq: `copies` healthy ones, rotating. 0 when none is healthy. */
   chooseCopies(seq: SegmentSeq): number {
+    return copiesFor(seq, this.members.length, this.onlineMask(), this.#options.copies);
+  }
+
+  /** Positions that take writes, a bit each. */
+  onlineMask(): number {
     let mask = 0;
-    let chosen = 0;
-    for (let i = 0; i < this.members.length && chosen < this.#options.copies; i++) {
-      const position = (seq + i) % this.members.length;
-      if (!this.isOnline(position)) continue;
-      mask |= 1 << position;
-      chosen++;
-    }
+    for (let position = 0; position < this.members.length; position++) if (this.isOnline(position)) mask |= 1 << position;
     return mask >>> 0;
   }
 

@@ -10,8 +10,9 @@ import {
   CHECKPOINT_TABLE_BYTES,
   LOST_RANGES_MAX,
   MEMBERS_MAX,
+  SHORT_SEGMENTS_MAX,
 } from './layout.js';
-import type { Checkpoint, LostList, MemberRecord } from './member-api.js';
+import type { Checkpoint, LostList, MemberRecord, RingEnd } from './member-api.js';
 import { roleCode, roleFromCode, stateCode, stateFromCode } from './superblock.js';
 import { UUID_BYTES, uuidFromBytes, uuidToBytes } from './uuid.js';
 
@@ -28,6 +29,8 @@ const PROTECTIONS: readonly Checkpoint['protection'][] = ['full', 'seeding', 'un
 const FLAG_CLEAN = 1;
 const FLAG_EPOCH_SETTLED = 2;
 const FLAG_MORE_LOST = 4;
+const FLAG_MORE_SHORT = 8;
+const RING_END_AT = 120;
 const NONE_LOST: LostList = { ranges: [], more: false };
 
 /** Bytes of an encoded checkpoint: whole blocks. */
@@ -62,10 +65,12 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
     .u32(
       (checkpoint.cleanShutdown ? FLAG_CLEAN : 0) |
         (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0) |
-        (lost.more ? FLAG_MORE_LOST : 0),
+        (lost.more ? FLAG_MORE_LOST : 0) |
+        (checkpoint.ring?.more === true ? FLAG_MORE_SHORT : 0),
     )
     .u32(PROTECTIONS.indexOf(checkpoint.protection));
   record.u32(members.length).u32(lost.ranges.length).u64(stripeBitmap.length);
+  if (checkpoint.ring) encodeRingEnd(record, checkpoint.ring);
   record.seek(CHECKPOINT_HEADER_BYTES);
   for (const member of members) encodeMember(record, member);
   record.seek(CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES).bytes(stripeBitmap);
@@ -166,6 +171,7 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
     const flags = record.u32();
     const protection = PROTECTIONS[record.u32()];
     if (protection === undefined) throw invalid('an unknown protection');
+    const ring = decodeRingEnd(record.seek(RING_END_AT), (flags & FLAG_MORE_SHORT) !== 0);
     record.seek(CHECKPOINT_HEADER_BYTES);
     const members: MemberRecord[] = [];
     for (let i = 0; i < header.members; i++) members.push(decodeMember(record));
@@ -185,11 +191,33 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
       protection,
       stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),
       ...(lost.ranges.length > 0 || lost.more ? { lost } : {}),
+      ...(ring === null ? {} : { ring }),
     };
   } catch (error) {
     if (error instanceof RecordRangeError) throw invalid(error.message);
     throw error;
   }
+}
+
+function encodeRingEnd(record: RecordWriter, ring: RingEnd): void {
+  assert(ring.headSeq > 0 && ring.short.length <= SHORT_SEGMENTS_MAX, 'the end of a ring that fits the header');
+  record.seek(RING_END_AT).u64(ring.headSeq).u32(ring.positions).u32(ring.short.length);
+  for (const { seq, copies } of ring.short) record.u64(seq).u32(copies).u32(0);
+}
+
+/** null when the checkpoint was written by a version without it: segment numbers begin at 1. */
+function decodeRingEnd(record: RecordReader, more: boolean): RingEnd | null {
+  const headSeq = record.u64();
+  if (headSeq === 0) return null;
+  const positions = record.u32();
+  const count = record.u32();
+  if (count > SHORT_SEGMENTS_MAX) throw invalid(`${count} segments without all their copies`);
+  const short: { seq: number; copies: number }[] = [];
+  for (let i = 0; i < count; i++) {
+    short.push({ seq: record.u64(), copies: record.u32() });
+    record.u32();
+  }
+  return { headSeq, positions, short, more };
 }
 
 function decodeLost(bytes: Uint8Array, at: number, count: number): LostList['ranges'] {

@@ -15,6 +15,8 @@ export const CHECKPOINT_HEADER_BYTES = 4096;
 export const CHECKPOINT_MEMBER_BYTES = 64;
 export const CHECKPOINT_TABLE_BYTES = MEMBERS_MAX * CHECKPOINT_MEMBER_BYTES;
 const CHECKPOINT_ROOM_BYTES = 65_536;
+/** Segments without all their copies that a checkpoint's header has room for. */
+export const SHORT_SEGMENTS_MAX = 240;
 /** A range of lost blocks in a checkpoint, and how many of them have room in every checkpoint slot: whole blocks of the room, less what the bitmap's padding takes. */
 export const CHECKPOINT_LOST_BYTES = 16;
 export const LOST_RANGES_MAX = (CHECKPOINT_ROOM_BYTES - BLOCK_BYTES) / CHECKPOINT_LOST_BYTES;

@@ -69,6 +69,18 @@ export interface LostList {
   readonly more: boolean;
 }
 
+/** Where the end of the ring journal may lie after a crash. */
+export interface RingEnd {
+  /** The open segment, or the next to be opened. */
+  readonly headSeq: number;
+  /** Journal positions that segments opened from now on go to, a bit each: a member that was just added comes in once it is used. */
+  readonly positions: number;
+  /** Segments up to headSeq without a copy that they would get from `positions`, and the positions that do have one. */
+  readonly short: readonly { readonly seq: number; readonly copies: number }[];
+  /** There are more of them. */
+  readonly more: boolean;
+}
+
 /** What a checkpoint says. It is written to every member that is there, in two alternating slots, after the flush of what it rests on. */
 export interface Checkpoint {
   readonly epoch: number;
@@ -90,6 +102,8 @@ export interface Checkpoint {
   readonly stripeBitmap: Uint8Array;
   /** Left out: none. */
   readonly lost?: LostList;
+  /** Left out by earlier versions, and before a ring was ever used. */
+  readonly ring?: RingEnd;
 }
 
 /** A device that is open as a member of the running array. */

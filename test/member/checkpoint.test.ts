@@ -7,7 +7,7 @@ import { readNewestCheckpoint, writeCheckpoint } from '../../src/member/checkpoi
 import { loadAddon } from '../../src/native/load.js';
 import { regionView, slabRegion } from '../../src/memory/slab-region.js';
 import type { Checkpoint, MemberRecord } from '../../src/member/member-api.js';
-import { computeLayout, LOST_RANGES_MAX } from '../../src/member/layout.js';
+import { computeLayout, LOST_RANGES_MAX, SHORT_SEGMENTS_MAX } from '../../src/member/layout.js';
 import { newUuid } from '../../src/member/uuid.js';
 import { checkpointOf, memberBench, SHAPE, superblockOf, tableOf } from './array-fixture.js';
 
@@ -26,7 +26,18 @@ test('a checkpoint comes back field for field, whatever the size of its bitmap',
     ]);
     const count = bitmapBytes % 2 === 0 ? LOST_RANGES_MAX : 3;
     const lost = { ranges: Array.from({ length: count }, (_, i) => ({ first: 2 ** 40 + i * 7, count: 1 + (i % 5) })), more: count > 3 };
-    const checkpoint = randomCheckpoint(3, bitmapBytes, { members, cleanShutdown: bitmapBytes % 2 === 0, protection: 'seeding', lost });
+    const short = Array.from({ length: bitmapBytes % 2 === 0 ? SHORT_SEGMENTS_MAX : 0 }, (_, i) => ({
+      seq: 2 ** 41 + i,
+      copies: (0xffff_ffff - i) >>> 0,
+    }));
+    const ring = { headSeq: 2 ** 42, positions: 0x8000_0001, short, more: short.length > 0 };
+    const checkpoint = randomCheckpoint(3, bitmapBytes, {
+      members,
+      cleanShutdown: bitmapBytes % 2 === 0,
+      protection: 'seeding',
+      lost,
+      ring,
+    });
     const bytes = encodeCheckpoint(checkpoint, SHAPE.arrayUuid);
     t.is(bytes.length % 4096, 0);
     t.deepEqual(decodeCheckpoint(bytes, SHAPE.arrayUuid), checkpoint);

@@ -6,7 +6,8 @@ import type { Backup } from '../repository/backup.js';
 import { CRC_LOST } from '../stripe/geometry.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import type { Member } from '../member/member-api.js';
-import { Rebuilder, type RebuildTarget } from '../rebuild/rebuilder.js';
+import type { RebuildTarget } from '../rebuild/rebuild-host.js';
+import { Rebuilder } from '../rebuild/rebuilder.js';
 import { outlineRebuild, type RebuildOutline } from '../rebuild/rebuild-plan.js';
 import type { ArrayEngine } from './array-engine.js';
 

@@ -1,0 +1,48 @@
+import type { Bytes, StripeIndex } from '../base/units.js';
+import type { RingReader } from '../journal/ring-reader.js';
+import type { Backup } from '../repository/backup.js';
+import type { StripeHold } from '../stripe/stripe-lock.js';
+import type { MemberView, StripeOutcome, StripePool } from '../stripe/stripe-pool.js';
+import type { SourceHost } from './stripe-sources.js';
+
+/** A member that is being rebuilt. The object stands for the device: one that takes its place is another object. */
+export interface RebuildTarget {
+  readonly index: number;
+  /** Stripes below this are on it. */
+  readonly rebuiltStripes: number;
+}
+
+export interface RebuildHost extends SourceHost {
+  readonly pool: StripePool;
+  readonly reader: RingReader;
+  members(): MemberView;
+  isWritten(stripe: StripeIndex): boolean;
+  changed(stripe: StripeIndex): void;
+  /** Blocks of the stripe may have been given up. */
+  gaveUp(stripe: StripeIndex): void;
+  /** The block counts as zeroes for parity and is an error to its readers until it is written again. */
+  markLost(member: number, memberBlock: number): void;
+  lock(stripes: Float64Array): Promise<StripeHold>;
+  unlock(hold: StripeHold): void;
+  account(outcome: StripeOutcome): Promise<void>;
+  /** The backup, when it is configured and its image is whole. null: there is none and never was. Throws when it is only out of reach: then rebuild waits. */
+  backup(): Backup | null;
+  targets(): readonly RebuildTarget[];
+  /** Every stripe below `stripes` is on these now. */
+  progress(targets: readonly RebuildTarget[], stripes: StripeIndex): void;
+  checkpoint(): Promise<void>;
+  /** Lets foreground work go first. */
+  throttle(): Promise<void>;
+}
+
+export interface RebuildCounters {
+  doneStripes: number;
+  totalStripes: number;
+  fromSurvivors: Bytes;
+  fromParity: Bytes;
+  fromJournal: Bytes;
+  fromBackup: Bytes;
+  /** Stored bytes fetched from the backup. */
+  backupStoredBytes: Bytes;
+  lostBlocks: number;
+}

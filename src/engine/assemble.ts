@@ -7,7 +7,7 @@ import type { Journal } from '../journal/journal.js';
 import { recoverJournal } from '../journal/recovery.js';
 import { endIsKnown } from '../journal/ring-end.js';
 import { IntegrityTable } from '../member/integrity.js';
-import { type FoundMember, makeMember, openMember } from '../member/member.js';
+import { finishRaise, type FoundMember, makeMember, openMember } from '../member/member.js';
 import type { ArrayShape, Checkpoint, Member, MemberRecord, RingEnd } from '../member/member-api.js';
 import { assessMembership, type Membership } from '../member/membership.js';
 import { computeLayout } from '../member/layout.js';
@@ -302,6 +302,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
     const place = journal.index.lookup(block);
     if (place >= 0) state.damagedInRing.set(place, journal.table.seqOfPlace(place));
   }
+  await finishLastRaise(engine, membership);
   // Nothing may be written before every member that is there knows the new epoch (P10).
   await engine.checkpointer.fence();
   state.lostBeforeCrash = state.lostDataMembers().every((index) => {
@@ -324,6 +325,20 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
     { segments: report.segments, batches: report.batches, lastLsn: report.lastLsn, ms, clean: checkpoint.cleanShutdown },
     'journal recovered',
   );
+}
+
+/** The last bump may have been interrupted: what it wrote to some members is written to all, or those that fail now are failed. */
+async function finishLastRaise(engine: ArrayEngine, membership: Membership): Promise<void> {
+  const { checkpoint, epoch, verdicts } = membership;
+  // Without the table of the newest epoch there is nothing to bring anybody up to.
+  if (checkpoint.epoch !== epoch) return;
+  const members = engine.state.present().map((member) => ({
+    member,
+    checkpoint: verdicts.find(({ found }) => found.device === member.device)?.found.checkpoint ?? null,
+  }));
+  const failures = await finishRaise(members, checkpoint, engine.parts.plan.meta);
+  for (const [i, error] of failures.entries())
+    if (error !== null) await engine.failMember((members[i] as (typeof members)[number]).member, error);
 }
 
 /** Of a checkpoint that does not say it: segments went to the members that its table calls there. */

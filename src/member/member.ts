@@ -94,6 +94,56 @@ export function makeMember(device: Device, superblock: Superblock, state: Member
   };
 }
 
+/** A member as assembly found it: its newest whole checkpoint, null when it has none. */
+export interface LaggingMember {
+  readonly member: Member;
+  readonly checkpoint: Checkpoint | null;
+}
+
+/**
+ * Ends a bump that a crash interrupted, before the next one begins: the newest checkpoint, as it is, and then its epoch, on the members that missed them. Without it the next bump
+ * could leave some of these members two epochs behind others, which is stale; and its checkpoint would go over the only whole one of a member whose other slot is torn.
+ * results[i] is null, or what failed on members[i].
+ */
+export async function finishRaise(
+  members: readonly LaggingMember[],
+  newest: Checkpoint,
+  region: SlabRegion,
+): Promise<(KeelsonError | null)[]> {
+  const results: (KeelsonError | null)[] = members.map(() => null);
+  const lagging = members.filter(
+    ({ checkpoint }) =>
+      checkpoint === null ||
+      checkpoint.epoch < newest.epoch ||
+      (checkpoint.epoch === newest.epoch && checkpoint.generation < newest.generation),
+  );
+  if (lagging.length > 0) {
+    const written = await writeCheckpoint(
+      lagging.map(({ member: { device, superblock } }) => ({ device, layout: superblock.layout })),
+      newest,
+      (lagging[0] as LaggingMember).member.superblock.shape.arrayUuid,
+      region,
+    );
+    for (const [i, member] of lagging.entries()) results[members.indexOf(member)] = written[i] ?? null;
+  }
+  for (const [i, { member }] of members.entries()) {
+    if (results[i] !== null || member.superblock.epoch >= newest.epoch) continue;
+    results[i] = await writeEpoch(member, newest.epoch, region);
+  }
+  return results;
+}
+
+async function writeEpoch(member: Member, epoch: number, region: SlabRegion): Promise<KeelsonError | null> {
+  const superblock = { ...member.superblock, epoch, generation: member.superblock.generation + 1 };
+  try {
+    await writeSuperblock(member.device, superblock, region);
+    member.superblock = superblock;
+    return null;
+  } catch (error) {
+    return KeelsonError.from(error);
+  }
+}
+
 /**
  * Raises the array's epoch on every member given: the checkpoint (which carries the new epoch and the member table) first, then the superblock, both durable.
  * Members that lag behind are brought up before the others are touched, so that after a crash no two of them are ever more than one epoch apart:
@@ -116,13 +166,7 @@ export async function raiseEpoch(members: readonly Member[], checkpoint: Checkpo
       const at = members.indexOf(member);
       results[at] = written[i] ?? null;
       if (results[at] !== null) continue;
-      const superblock = { ...member.superblock, epoch: checkpoint.epoch, generation: member.superblock.generation + 1 };
-      try {
-        await writeSuperblock(member.device, superblock, region);
-        member.superblock = superblock;
-      } catch (error) {
-        results[at] = KeelsonError.from(error);
-      }
+      results[at] = await writeEpoch(member, checkpoint.epoch, region);
     }
   }
   return results;

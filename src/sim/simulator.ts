@@ -224,6 +224,9 @@ class Simulation {
     void engine.fatal.then((error) => {
       if (process.alive) this.#broke(error);
     });
+    for (const [index, member] of engine.state.members.entries())
+      if (member?.state !== 'online')
+        this.#fail({ promise: 'P10', message: `member ${index}, to which nothing was done, is ${member?.state ?? 'refused'}` });
     engine.start();
     return engine;
   }

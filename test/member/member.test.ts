@@ -4,10 +4,10 @@ import { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import type { Device } from '../../src/device/device.js';
 import { faultyProvider } from '../../src/device/fault-device.js';
-import { readNewestCheckpoint } from '../../src/member/checkpoint-io.js';
+import { readNewestCheckpoint, writeCheckpoint } from '../../src/member/checkpoint-io.js';
 import { inspectDevice } from '../../src/member/inspect.js';
 import { IntegrityTable } from '../../src/member/integrity.js';
-import { makeMember, openMember, raiseEpoch, verifyEpoch, writeNewMember } from '../../src/member/member.js';
+import { finishRaise, makeMember, openMember, raiseEpoch, verifyEpoch, writeNewMember } from '../../src/member/member.js';
 import type { Checkpoint, Member } from '../../src/member/member-api.js';
 import { assessMembership } from '../../src/member/membership.js';
 import { setStripeWritten } from '../../src/member/stripe-bitmap.js';
@@ -121,6 +121,35 @@ test('P10: a crash at any request while the epoch is raised leaves no member sta
       `after ${steps} requests`,
     );
     await Promise.all(found.map(({ device }) => device?.close()));
+    if (results.every((error) => error === null)) break;
+  }
+});
+
+test('P10: a crash at any request while an interrupted bump is finished and the next one made leaves no member stale', async (t) => {
+  const bench = memberBench(t);
+  const indices = [0, 1, 2, 3];
+  const newest = checkpointOf({ epoch: 2, generation: 2 });
+  for (let steps = 0; ; steps++) {
+    const members: Member[] = [];
+    for (const index of indices) members.push(await newMember(bench, index, checkpointOf({ epoch: 1, generation: 1 })));
+    // Of the bump before this one only member 0 has the checkpoint, and none the superblock.
+    const { device, superblock } = members[0] as Member;
+    await writeCheckpoint([{ device, layout: superblock.layout }], newest, SHAPE.arrayUuid, bench.region);
+    const budget = { left: steps };
+    const crashing = members.map((member) => ({ ...member, device: dying(member.device, budget) }));
+    const lagging = crashing.map((member, i) => ({ member, checkpoint: i === 0 ? newest : checkpointOf({ epoch: 1, generation: 1 }) }));
+    let results = await finishRaise(lagging, newest, bench.region);
+    if (results.every((error) => error === null))
+      results = await raiseEpoch(crashing, checkpointOf({ epoch: 3, generation: 3 }), bench.region);
+    await Promise.all(members.map(({ device: open }) => open.close()));
+    const found = [];
+    for (const { device: closed } of members) found.push(await openMember(bench.provider, closed.path, bench.region));
+    t.deepEqual(
+      assessMembership(found).verdicts.map(({ verdict }) => verdict),
+      indices.map(() => 'usable' as const),
+      `after ${steps} requests`,
+    );
+    await Promise.all(found.map(({ device: open }) => open?.close()));
     if (results.every((error) => error === null)) break;
   }
 });

@@ -2,6 +2,7 @@ import test from 'ava';
 import { generateScenario } from '../../src/sim/scenario.js';
 import { simulate } from '../../src/sim/simulator.js';
 import { failureText } from '../../src/sim/stress-text.js';
+import { FOUND } from './found.js';
 
 const SEED = Number(process.env.KEELSON_SEED ?? Date.now() % 0x1_0000_0000);
 const SEEDS = 40;
@@ -24,8 +25,8 @@ test.serial('a seed goes the same way each time, and another one goes another wa
   t.not(other.traceHash, first.traceHash);
 });
 
-test.serial('P10: superblocks that a killed process left in the cache are durable before epochs are raised on them', async (t) => {
-  // Members that were built upon fell back behind two epochs in a power failure, and were stale for good.
-  const scenario = generateScenario(1869);
-  t.is(failureText(await simulate(scenario), scenario), '');
-});
+for (const scenario of FOUND) {
+  test.serial(`what seed ${scenario.seed} found stays mended`, async (t) => {
+    t.is(failureText(await simulate(scenario), scenario), '');
+  });
+}

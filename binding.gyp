@@ -10,6 +10,8 @@
         'native/self_test.cc',
         'native/gf256/field.cc',
         'native/gf256/plan.cc',
+        'native/gf256/check.cc',
+        'native/gf256/bound_call.cc',
         'native/gf256/dispatch.cc',
         'native/gf256/apply_scalar.cc',
         'native/gf256/apply_ssse3.cc',

@@ -4,6 +4,7 @@
 #include "cpu.h"
 #include "crc32c/crc32c.h"
 #include "crc32c/exports.h"
+#include "gf256/bound_call.h"
 #include "gf256/dispatch.h"
 #include "gf256/exports.h"
 #include "io/device.h"
@@ -47,6 +48,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("gfPrepare", Napi::Function::New(env, gf256::gfPrepare, "gfPrepare"));
   exports.Set("gfApply", Napi::Function::New(env, gf256::gfApply, "gfApply"));
   exports.Set("gfApplyViews", Napi::Function::New(env, gf256::gfApplyViews, "gfApplyViews"));
+  exports.Set("gfBind", Napi::Function::New(env, gf256::gfBind, "gfBind"));
+  exports.Set("gfCheck", Napi::Function::New(env, gf256::gfCheck, "gfCheck"));
   exports.Set("crc32c", Napi::Function::New(env, crc32c::crc32cOf, "crc32c"));
   exports.Set("crcBlocks", Napi::Function::New(env, crc32c::crcBlocks, "crcBlocks"));
   exports.Set("crcRun", Napi::Function::New(env, crc32c::crcRun, "crcRun"));

@@ -3,20 +3,12 @@
 
 #include <memory>
 
+#include "gf256/check.h"
 #include "gf256/dispatch.h"
 #include "views.h"
 
 namespace keelson::gf256 {
 namespace {
-
-const Plan& planArgument(Napi::Value value) {
-  void* handle = nullptr;
-  if (!value.IsExternal() || napi_get_value_external(value.Env(), value, &handle) != napi_ok || handle == nullptr ||
-      static_cast<Plan*>(handle)->magic != Plan::kMagic) {
-    throw Napi::TypeError::New(value.Env(), "plan must come from gfPrepare");
-  }
-  return *static_cast<Plan*>(handle);
-}
 
 // The views' addresses; all must be of one length, which is taken from the first one seen.
 template <typename Pointer>
@@ -35,6 +27,15 @@ void viewsArgument(Napi::Value value, size_t count, const char* name, Pointer* p
 }
 
 }  // namespace
+
+const Plan& planArgument(Napi::Value value) {
+  void* handle = nullptr;
+  if (!value.IsExternal() || napi_get_value_external(value.Env(), value, &handle) != napi_ok || handle == nullptr ||
+      static_cast<Plan*>(handle)->magic != Plan::kMagic) {
+    throw Napi::TypeError::New(value.Env(), "plan must come from gfPrepare");
+  }
+  return *static_cast<Plan*>(handle);
+}
 
 Napi::Value gfPrepare(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
@@ -86,6 +87,31 @@ void gfApplyViews(const Napi::CallbackInfo& info) {
   viewsArgument(info[1], plan.columns, "inputs", in, length, first);
   viewsArgument(info[2], plan.rows, "outputs", out, length, first);
   apply(plan, in, out, length, {flagArgument(info[3], "accumulate"), false});
+}
+
+void gfCheck(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Plan& plan = planArgument(info[0]);
+  const View<uint8_t> memory = bytesArgument(info[1], "memory");
+  const View<double> offsets = doublesArgument(info[2], "offsets");
+  const size_t groups = countArgument(info[3], kSafeInteger, "groups");
+  const size_t length = countArgument(info[4], kSafeInteger, "length");
+  const View<double> firstWrong = doublesArgument(info[5], "firstWrong");
+  if (groups > offsets.length / plan.columns) {
+    throw Napi::RangeError::New(env, "offsets must hold groups x cols = " + std::to_string(groups) + " x " + std::to_string(plan.columns) + " numbers, found " +
+                                         std::to_string(offsets.length));
+  }
+  if (groups > firstWrong.length / plan.rows) {
+    throw Napi::RangeError::New(env, "firstWrong must hold groups x rows = " + std::to_string(groups) + " x " + std::to_string(plan.rows) + " numbers, found " +
+                                         std::to_string(firstWrong.length));
+  }
+  for (size_t i = 0; i < groups * plan.columns; i++) requireInside(env, offsets.data[i], length, memory.length, "offset");
+  CheckScratch scratch(plan);
+  const uint8_t* in[256];
+  for (size_t g = 0; g < groups; g++) {
+    for (size_t c = 0; c < plan.columns; c++) in[c] = memory.data + static_cast<size_t>(offsets.data[g * plan.columns + c]);
+    check(plan, scratch, in, length, firstWrong.data + g * plan.rows);
+  }
 }
 
 }  // namespace keelson::gf256

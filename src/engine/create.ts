@@ -6,6 +6,7 @@ import type { Random } from '../base/random.js';
 import { type Bytes, roundDown } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { Device, DeviceProvider } from '../device/device.js';
+import { MATRIX_VERSION } from '../erasure/matrix.js';
 import { computeLayout, memberBytesFor, stripesFor } from '../member/layout.js';
 import { writeNewMember } from '../member/member.js';
 import type { ArrayShape, Checkpoint, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
@@ -174,7 +175,7 @@ function shapeOf(settings: Settings, options: CreateOptions, stripes: number, ra
     ringBytes: settings.journal.ringBytes,
     segmentBytes: settings.journal.segmentBytes,
     journalCopies: settings.journal.copies,
-    matrixVersion: 1,
+    matrixVersion: MATRIX_VERSION,
   };
 }
 

@@ -1,17 +1,30 @@
-import type { Matrix } from './matrix.js';
-import { requireCount, refuse, requireGroups, requirePattern, requireShards } from './checks.js';
+import { KeelsonError } from '../base/errors.js';
 import { type CodecOptions, KernelPlans } from './kernel-plans.js';
+import { columnSyndrome, LOCATED_NOTHING, LOCATED_SEVERAL, shardOfSyndrome } from './locate.js';
+import type { Matrix } from './matrix.js';
 
 export interface WriteOptions {
   /** Outputs bypass the cache: faster when the working set is larger than the cache, slower when it is not. Default false. */
   readonly nonTemporal?: boolean;
 }
 
+/** What verifyGroups found. */
+export interface Verification {
+  /** How many groups have a parity that disagrees with their data. */
+  readonly wrongGroups: number;
+  /** groups x m: the first byte at which parity r of group g is not that of the data, or -1. */
+  readonly firstWrong: Float64Array;
+}
+
 /**
  * Systematic Reed-Solomon over GF(2^8): k data shards (0 .. k - 1), m parity shards (k .. k + m - 1), any k of which give all the others.
  *
- * Works in one memory, usually the slab: shards are byte offsets into it, and many groups (rows, stripes) of equal shape go in one call, which
- * runs to its end on the calling thread. Any length and alignment. Wrong arguments throw KeelsonError ERASURE_ARGUMENT, and nothing is touched.
+ * Works in one memory (a slab, a SharedArrayBuffer, a Buffer): shards are byte offsets into it, of any alignment, all of one length. A group is one set of
+ * shards (a stripe, a 4 KiB row of it); the methods ending in Groups take many of equal shape in one call, the others one. A call runs to its end
+ * on the calling thread; ErasurePool has the same calls over threads, BufferCodec over separate Buffers.
+ *
+ * Wrong arguments throw KeelsonError, and nothing is touched: ERASURE_ARGUMENT (kind, count, length), ERASURE_OUTSIDE (an offset that is not inside the
+ * memory), ERASURE_OVERLAP (a shard that is written lies over another of its group), ERASURE_DETACHED (the memory's buffer is gone, or shrunk away).
  */
 export class ErasureCodec {
   readonly k: number;
@@ -23,7 +36,6 @@ export class ErasureCodec {
   /** The m x k parity matrix. */
   readonly matrix: Matrix;
   readonly #plans: KernelPlans;
-  #packed = new Float64Array(256);
 
   /** Throws ERASURE_SHAPE, or ERASURE_ISA. */
   constructor(options: CodecOptions) {
@@ -35,57 +47,100 @@ export class ErasureCodec {
     this.matrix = this.#plans.parity;
   }
 
-  /** Writes the parities of each group. offsets: groups x n shard offsets (k data, then m parity). */
-  encodeGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number, options: WriteOptions = {}): void {
-    requireGroups(memory, offsets, groups, this.k, this.m, length);
-    this.#plans.addon.gfApply(this.#plans.encode(), memory, offsets, groups, length, false, options.nonTemporal === true);
+  /** Writes the m parities of one group. offsets: n shard offsets, k data and then m parity. */
+  encode(memory: Uint8Array, offsets: Float64Array, length: number, options?: WriteOptions): void {
+    this.encodeGroups(memory, offsets, 1, length, options);
+  }
+
+  /** Writes the parities of each group. offsets: groups x n. */
+  encodeGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number, options?: WriteOptions): void {
+    // Read first: a getter could do anything to the memory.
+    const nonTemporal = options?.nonTemporal === true;
+    this.#plans.calls.apply(this.#plans.encode, memory, offsets, groups, length, false, nonTemporal);
+  }
+
+  /** As updateGroups, for one group. offsets: changed.length deltas, then all m parities. */
+  update(memory: Uint8Array, changed: readonly number[], offsets: Float64Array, length: number): void {
+    this.updateGroups(memory, changed, offsets, 1, length);
   }
 
   /**
-   * Changes the parities of each group for changed data shards. offsets: groups x (changed.length + m): the delta (old XOR new) of each changed
-   * shard in the order of `changed`, then all m parities.
+   * Changes the parities of each group for one or more changed data shards, without the others. offsets: groups x (changed.length + m): the delta
+   * (old XOR new; deltaGroups makes it) of each changed shard in the order of `changed`, then all m parities.
    */
   updateGroups(memory: Uint8Array, changed: readonly number[], offsets: Float64Array, groups: number, length: number): void {
-    requireShards(changed, this.k, 'changed');
-    requireGroups(memory, offsets, groups, changed.length, this.m, length);
-    this.#plans.addon.gfApply(this.#plans.update(changed, 1), memory, offsets, groups, length, true, false);
+    this.#plans.calls.apply(this.#plans.update(changed), memory, offsets, groups, length, true, false);
   }
 
   /** offsets: groups x 3: target = a XOR b, in the order a, b, target. Makes the deltas for updateGroups. */
   deltaGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number): void {
-    requireGroups(memory, offsets, groups, 2, 1, length);
-    this.#plans.addon.gfApply(this.#plans.sum(), memory, offsets, groups, length, false, false);
+    this.#plans.calls.apply(this.#plans.sum, memory, offsets, groups, length, false, false);
+  }
+
+  /** Whether data and parity of one group agree. offsets: n. */
+  verify(memory: Uint8Array, offsets: Float64Array, length: number): boolean {
+    return this.verifyGroups(memory, offsets, 1, length).wrongGroups === 0;
+  }
+
+  /** Which parities of which groups disagree with their data, and from which byte on. Nothing is written. offsets: groups x n. */
+  verifyGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number): Verification {
+    const firstWrong = this.#plans.calls.check(this.#plans.syndrome, memory, offsets, groups, length);
+    let wrongGroups = 0;
+    for (let group = 0; group < groups; group++) {
+      for (let row = 0; row < this.m; row++) {
+        if (firstWrong[group * this.m + row] === -1) continue;
+        wrongGroups++;
+        break;
+      }
+    }
+    return { wrongGroups, firstWrong };
+  }
+
+  /** As locateGroups, for one group. offsets: n. */
+  locate(memory: Uint8Array, offsets: Float64Array, length: number): number {
+    return this.locateGroups(memory, offsets, 1, length)[0] as number;
   }
 
   /**
-   * Whether data and parity of each group agree: agrees[group] becomes 1 or 0, and the number that do not is returned.
-   * offsets: groups x n. scratch: offset of m x length bytes that are overwritten; they must lie apart from the shards.
+   * Which single shard of each group is corrupt: its number, LOCATED_NOTHING where data and parity agree, or LOCATED_SEVERAL where what is wrong in all
+   * columns of bytes together is not explained by one shard. Right whenever no column of bytes has more than m - 1 wrong shards; m wrong ones in
+   * one column can look like one (docs/erasure-code.md). Throws ERASURE_SHAPE when m is 1: one parity tells that a byte is wrong, not where.
    */
-  verifyGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number, scratch: number, agrees: Uint8Array): number {
-    requireCount(groups, 'groups');
-    requireCount(length, 'length');
-    if (agrees.length < groups) refuse('agrees is too short', String(agrees.length), String(groups));
-    if (offsets.length < groups * this.n) refuse('too few offsets', String(offsets.length), `groups x n = ${groups} x ${this.n}`);
-    const packed = this.#pack(this.n + this.m);
-    for (let row = 0; row < this.m; row++) packed[this.n + row] = scratch + row * length;
-    let wrong = 0;
+  locateGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number): Int16Array {
+    requireTwoParities(this.m);
+    const { firstWrong } = this.verifyGroups(memory, offsets, groups, length);
+    const located = new Int16Array(groups).fill(LOCATED_NOTHING);
     for (let group = 0; group < groups; group++) {
-      for (let shard = 0; shard < this.n; shard++) packed[shard] = offsets[group * this.n + shard] as number;
-      requireGroups(memory, packed, 1, this.n, this.m, length);
-      this.#plans.addon.gfApply(this.#plans.syndrome(), memory, packed, 1, length, false, false);
-      const agree = this.#plans.addon.isZero(memory, scratch, this.m * length);
-      agrees[group] = agree ? 1 : 0;
-      if (!agree) wrong++;
+      const rows = firstWrong.subarray(group * this.m, (group + 1) * this.m);
+      const column = rows.reduce((first, at) => (at >= 0 && at < first ? at : first), Number.POSITIVE_INFINITY);
+      if (column === Number.POSITIVE_INFINITY) continue;
+      const shards = offsets.slice(group * this.n, (group + 1) * this.n);
+      const suspect = shardOfSyndrome(
+        this.matrix,
+        columnSyndrome(this.matrix, (shard) => memory[(shards[shard] as number) + column] as number),
+      );
+      // One column names the suspect; the others must have no other.
+      const alone =
+        suspect >= 0 &&
+        this.#plans.calls.check(this.#plans.without(suspect), memory, shards, 1, length).every((firstOther) => firstOther === -1);
+      located[group] = alone ? suspect : LOCATED_SEVERAL;
     }
-    return wrong;
+    return located;
   }
 
   /**
    * Writes the wanted lost shards, data or parity, from k of those present. offsets: n shard offsets; those of shards neither used nor wanted
    * are not looked at. present: n bytes, not 0 = present. Throws ERASURE_TOO_FEW when fewer than k are.
    */
-  reconstruct(memory: Uint8Array, offsets: Float64Array, length: number, present: Uint8Array, wanted: readonly number[]): void {
-    this.reconstructGroups(memory, offsets, 1, length, present, wanted);
+  reconstruct(
+    memory: Uint8Array,
+    offsets: Float64Array,
+    length: number,
+    present: Uint8Array,
+    wanted: readonly number[],
+    options?: WriteOptions,
+  ): void {
+    this.reconstructGroups(memory, offsets, 1, length, present, wanted, options);
   }
 
   /** The same for many groups with the same loss pattern. offsets: groups x n. */
@@ -96,32 +151,23 @@ export class ErasureCodec {
     length: number,
     present: Uint8Array,
     wanted: readonly number[],
-    options: WriteOptions = {},
+    options?: WriteOptions,
   ): void {
-    requireCount(groups, 'groups');
-    requirePattern(present, this.n, wanted);
-    if (offsets.length < groups * this.n) refuse('too few offsets', String(offsets.length), `groups x n = ${groups} x ${this.n}`);
-    const { plan, sources } = this.#plans.decode(present, wanted);
-    const packed = this.#pack(groups * (this.k + wanted.length));
-    let at = 0;
-    for (let group = 0; group < groups; group++) {
-      const start = group * this.n;
-      for (let i = 0; i < sources.length; i++) packed[at++] = offsets[start + (sources[i] as number)] as number;
-      for (let i = 0; i < wanted.length; i++) packed[at++] = offsets[start + (wanted[i] as number)] as number;
-    }
-    requireGroups(memory, packed, groups, this.k, wanted.length, length);
-    this.#plans.addon.gfApply(plan, memory, packed, groups, length, false, options.nonTemporal === true);
+    const nonTemporal = options?.nonTemporal === true;
+    this.#plans.calls.apply(this.#plans.decode(present, wanted), memory, offsets, groups, length, false, nonTemporal);
   }
 
   /** Shards that reconstruct() would read for this pattern, so that a caller reads no others. Throws ERASURE_TOO_FEW. */
   sourcesFor(present: Uint8Array, wanted: readonly number[]): readonly number[] {
-    requirePattern(present, this.n, wanted);
     return this.#plans.decode(present, wanted).sources;
   }
+}
 
-  /** A descriptor array that is used again by every call. */
-  #pack(length: number): Float64Array {
-    if (this.#packed.length < length) this.#packed = new Float64Array(2 * length);
-    return this.#packed;
-  }
+export function requireTwoParities(m: number): void {
+  if (m >= 2) return;
+  throw new KeelsonError('ERASURE_SHAPE', 'one parity cannot tell which shard is corrupt', {
+    found: `m = ${m}`,
+    expected: 'm >= 2',
+    action: 'use checksums to find the shard, or a code with two parities',
+  });
 }

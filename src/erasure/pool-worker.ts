@@ -1,19 +1,17 @@
 import { workerData } from 'node:worker_threads';
-import { type ErrorRecord, KeelsonError } from '../base/errors.js';
+import { KeelsonError } from '../base/errors.js';
 import { ErasureCodec } from './codec.js';
-import { type PoolContext, type PoolTask, runTask } from './pool-task.js';
+import { type PoolAnswer, type PoolContext, type PoolTask, runTask } from './pool-task.js';
 
 /** Entry of ErasurePool's threads. */
 const context = workerData as PoolContext;
 const codec = new ErasureCodec(context);
 const memory = new Uint8Array(context.shared, context.byteOffset, context.byteLength);
 
-/** null, or the error: an error that is thrown across a thread loses its code. */
-export default function run(task: PoolTask): ErrorRecord | null {
+export default function run(task: PoolTask): PoolAnswer {
   try {
-    runTask(codec, memory, task);
-    return null;
+    return { failure: null, result: runTask(codec, memory, task) };
   } catch (error) {
-    return KeelsonError.from(error).toRecord();
+    return { failure: KeelsonError.from(error).toRecord(), result: null };
   }
 }

@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { Piscina } from 'piscina';
-import { type ErrorRecord, KeelsonError } from '../base/errors.js';
+import { KeelsonError } from '../base/errors.js';
 import { refuse } from './checks.js';
-import { ErasureCodec } from './codec.js';
+import { ErasureCodec, type Verification, type WriteOptions } from './codec.js';
 import type { CodecOptions } from './kernel-plans.js';
-import { type PoolContext, type PoolTask, runTask } from './pool-task.js';
+import { checkTask, type PoolAnswer, type PoolContext, type PoolResult, type PoolTask, runTask, strideOf } from './pool-task.js';
 
 /**
  * Work of fewer bytes (groups x shards x length) is done at once by the caller: a task costs 50 to 100 microseconds, in which one thread encodes
@@ -55,18 +55,44 @@ export class ErasurePool {
   }
 
   /** As ErasureCodec.encodeGroups. */
-  encodeGroups(offsets: Float64Array, groups: number, length: number): Promise<void> {
-    return this.#run(this.codec.n, { operation: 'encode', offsets, groups, length, shards: [], present: NONE });
+  async encodeGroups(offsets: Float64Array, groups: number, length: number, options: WriteOptions = {}): Promise<void> {
+    await this.#run({ ...READ, operation: 'encode', offsets, groups, length, nonTemporal: options.nonTemporal === true });
   }
 
   /** As ErasureCodec.updateGroups. */
-  updateGroups(changed: readonly number[], offsets: Float64Array, groups: number, length: number): Promise<void> {
-    return this.#run(changed.length + this.codec.m, { operation: 'update', offsets, groups, length, shards: changed, present: NONE });
+  async updateGroups(changed: readonly number[], offsets: Float64Array, groups: number, length: number): Promise<void> {
+    await this.#run({ ...READ, operation: 'update', offsets, groups, length, shards: changed });
   }
 
   /** As ErasureCodec.reconstructGroups. */
-  reconstructGroups(offsets: Float64Array, groups: number, length: number, present: Uint8Array, wanted: readonly number[]): Promise<void> {
-    return this.#run(this.codec.n, { operation: 'reconstruct', offsets, groups, length, shards: wanted, present });
+  async reconstructGroups(
+    offsets: Float64Array,
+    groups: number,
+    length: number,
+    present: Uint8Array,
+    wanted: readonly number[],
+    options: WriteOptions = {},
+  ): Promise<void> {
+    const nonTemporal = options.nonTemporal === true;
+    await this.#run({ operation: 'reconstruct', offsets, groups, length, shards: wanted, present, nonTemporal });
+  }
+
+  /** As ErasureCodec.verifyGroups. */
+  async verifyGroups(offsets: Float64Array, groups: number, length: number): Promise<Verification> {
+    const { m } = this.codec;
+    const parts = await this.#run({ ...READ, operation: 'verify', offsets, groups, length });
+    const firstWrong = Float64Array.from(parts.flatMap((part) => [...(part ?? [])]));
+    let wrongGroups = 0;
+    for (let group = 0; group < groups; group++) {
+      if (firstWrong.subarray(group * m, (group + 1) * m).some((at) => at !== -1)) wrongGroups++;
+    }
+    return { wrongGroups, firstWrong };
+  }
+
+  /** As ErasureCodec.locateGroups. */
+  async locateGroups(offsets: Float64Array, groups: number, length: number): Promise<Int16Array> {
+    const parts = await this.#run({ ...READ, operation: 'locate', offsets, groups, length });
+    return Int16Array.from(parts.flatMap((part) => [...(part ?? [])]));
   }
 
   /** Lets the tasks that run end, then stops the threads. */
@@ -74,27 +100,33 @@ export class ErasurePool {
     await this.#piscina.close();
   }
 
-  async #run(stride: number, task: PoolTask): Promise<void> {
+  /** The results of the parts, in the order of the groups. */
+  async #run(task: PoolTask): Promise<PoolResult[]> {
+    const stride = strideOf(this.codec, task);
     const bytes = task.groups * stride * task.length;
     // Wrong numbers take this path too, and are refused by the codec.
-    if (!(bytes > this.#inlineBytesMax)) return runTask(this.codec, this.#memory, task);
-    if (task.offsets.length < task.groups * stride) refuse('too few offsets', String(task.offsets.length), `${task.groups} x ${stride}`);
+    if (!(bytes > this.#inlineBytesMax)) return [runTask(this.codec, this.#memory, task)];
+    checkTask(this.codec, this.#memory, task);
     const parts = Math.min(task.groups, this.threads);
-    const runs: Promise<void>[] = [];
+    const runs: Promise<PoolResult>[] = [];
     for (let part = 0; part < parts; part++) {
       const first = Math.floor((task.groups * part) / parts);
       const end = Math.floor((task.groups * (part + 1)) / parts);
       runs.push(this.#send({ ...task, offsets: task.offsets.slice(first * stride, end * stride), groups: end - first }));
     }
     // All are waited for even when one fails: until then the threads may still write.
-    const failure = (await Promise.allSettled(runs)).find((result) => result.status === 'rejected');
-    if (failure !== undefined) throw KeelsonError.from(failure.reason, 'ERASURE_POOL');
+    const settled = await Promise.allSettled(runs);
+    return settled.map((outcome) => {
+      if (outcome.status === 'rejected') throw KeelsonError.from(outcome.reason, 'ERASURE_POOL');
+      return outcome.value;
+    });
   }
 
-  async #send(task: PoolTask): Promise<void> {
-    const failure = (await this.#piscina.run(task)) as ErrorRecord | null;
+  async #send(task: PoolTask): Promise<PoolResult> {
+    const { failure, result } = (await this.#piscina.run(task)) as PoolAnswer;
     if (failure !== null) throw KeelsonError.fromRecord(failure);
+    return result;
   }
 }
 
-const NONE = new Uint8Array(0);
+const READ = { shards: [], present: new Uint8Array(0), nonTemporal: false } as const;

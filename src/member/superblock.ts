@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES } from '../base/units.js';
+import { MATRIX_VERSION } from '../erasure/matrix.js';
 import { loadAddon } from '../native/load.js';
 import { layoutProblem, MEMBERS_MAX, SUPERBLOCK_BYTES } from './layout.js';
 import type { MemberRole, MemberState, Superblock } from './member-api.js';
@@ -62,7 +63,7 @@ export function encodeSuperblock(superblock: Superblock): Uint8Array {
 
 /**
  * Throws KeelsonError: SUPERBLOCK_ABSENT (no magic), SUPERBLOCK_CORRUPT (checksum), SUPERBLOCK_VERSION and SUPERBLOCK_FEATURES
- * (written by newer software), SUPERBLOCK_INVALID (a right checksum over impossible values).
+ * (written by newer software; a version of the erasure matrix is such a feature), SUPERBLOCK_INVALID (a right checksum over impossible values).
  */
 export function decodeSuperblock(bytes: Uint8Array): Superblock {
   assert(bytes.length === SUPERBLOCK_BYTES, 'a superblock has 4096 bytes');
@@ -84,11 +85,7 @@ export function decodeSuperblock(bytes: Uint8Array): Superblock {
   }
   const incompatible = record.u32();
   if ((incompatible & ~KNOWN_INCOMPATIBLE_FLAGS) !== 0) {
-    throw new KeelsonError('SUPERBLOCK_FEATURES', 'the member uses features that this software does not know', {
-      found: `flags 0x${incompatible.toString(16)}`,
-      expected: `only flags in 0x${KNOWN_INCOMPATIBLE_FLAGS.toString(16)}`,
-      action: 'use the software that wrote it, or newer',
-    });
+    throw unknownFeature(`flags 0x${incompatible.toString(16)}`, `only flags in 0x${KNOWN_INCOMPATIBLE_FLAGS.toString(16)}`);
   }
   record.u32();
   record.u32();
@@ -98,6 +95,14 @@ export function decodeSuperblock(bytes: Uint8Array): Superblock {
     if (error instanceof RecordRangeError) throw invalid(error.message);
     throw error;
   }
+}
+
+function unknownFeature(found: string, expected: string): KeelsonError {
+  return new KeelsonError('SUPERBLOCK_FEATURES', 'the member uses features that this software does not know', {
+    found,
+    expected,
+    action: 'use the software that wrote it, or newer',
+  });
 }
 
 function invalid(found: string): KeelsonError {
@@ -117,6 +122,8 @@ function decodeFields(record: RecordReader): Superblock {
   const parity = record.u32();
   const journalCopies = record.u32();
   const matrixVersion = record.u32();
+  // With another matrix the parity would be garbage, and what is reconstructed from it too.
+  if (matrixVersion !== MATRIX_VERSION) throw unknownFeature(`version ${matrixVersion} of the erasure matrix`, `version ${MATRIX_VERSION}`);
   const chunkBytes = record.u32();
   const stripes = record.u64();
   const ringBytes = record.u64();

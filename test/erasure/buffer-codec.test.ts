@@ -1,6 +1,6 @@
 import test from 'ava';
 import { seededRandom } from '../../src/base/random.js';
-import { BufferCodec } from '../../src/erasure/index.js';
+import { BufferCodec, LOCATED_NOTHING, LOCATED_SEVERAL } from '../../src/erasure/index.js';
 
 const random = seededRandom(31);
 
@@ -62,12 +62,37 @@ test('an update of some shards, or of more than one call takes, gives what encod
   }
 });
 
-test('shards of wrong number or length are refused', (t) => {
-  const codec = new BufferCodec({ k: 2, m: 1 });
-  const argument = { code: 'ERASURE_ARGUMENT' };
-  t.throws(() => codec.encode(shards(2, 10)), argument);
-  t.throws(() => codec.encode([...shards(2, 10), ...shards(1, 11)]), argument);
-  t.throws(() => codec.reconstruct([null, ...shards(1, 10)]), argument);
-  t.throws(() => codec.update([{ shard: 2, before: Buffer.alloc(1), after: Buffer.alloc(1) }], shards(1, 1)), argument);
-  t.throws(() => codec.update([{ shard: 0, before: Buffer.alloc(1), after: Buffer.alloc(2) }], shards(1, 1)), argument);
+test('the parities that disagree are named, and the one corrupt Buffer is located', (t) => {
+  const codec = new BufferCodec({ k: 5, m: 3 });
+  const set = shards(8, 150_000);
+  codec.encode(set);
+  t.deepEqual(codec.disagreeing(set), []);
+  t.is(codec.locate(set), LOCATED_NOTHING);
+  const flip = (shard: number, at: number): void => {
+    const bytes = set[shard] as Buffer;
+    bytes[at] = (bytes[at] as number) ^ 0x10;
+  };
+  flip(6, 149_999);
+  t.deepEqual(codec.disagreeing(set), [1]);
+  t.is(codec.locate(set), 6);
+  flip(6, 149_999);
+  flip(3, 70_000);
+  flip(3, 5);
+  t.deepEqual(codec.disagreeing(set), [0, 1, 2]);
+  t.is(codec.locate(set), 3);
+  flip(2, 140_000);
+  t.is(codec.locate(set), LOCATED_SEVERAL);
+  t.throws(() => new BufferCodec({ k: 5, m: 1 }).locate(set.slice(0, 6)), { code: 'ERASURE_SHAPE' });
+});
+
+test('only the wanted ones of several missing Buffers are made', (t) => {
+  const codec = new BufferCodec({ k: 4, m: 3 });
+  const set = shards(7, 501);
+  codec.encode(set);
+  const [parity, data] = codec.reconstructOnly(
+    set.map((shard, i) => ([0, 2, 5].includes(i) ? null : shard)),
+    [5, 0],
+  );
+  t.true(Buffer.from(parity as Uint8Array).equals(set[5] as Buffer));
+  t.true(Buffer.from(data as Uint8Array).equals(set[0] as Buffer));
 });

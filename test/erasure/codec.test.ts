@@ -86,9 +86,10 @@ test('only the wanted ones of several lost shards are written', (t) => {
 test('a random large shape survives a random loss of m shards in many groups at once', (t) => {
   const seed = 99;
   const random = seededRandom(seed);
-  for (let round = 0; round < 12; round++) {
-    const k = 1 + random.below(60);
-    const m = 1 + random.below(20);
+  for (let round = 0; round < 20; round++) {
+    // Every m from 1 to 8 with as many data shards as there can be, then other shapes.
+    const m = round < 8 ? 1 + round : 1 + random.below(20);
+    const k = round < 8 ? 255 - m : 1 + random.below(60);
     const n = k + m;
     const codec = new ErasureCodec({ k, m });
     const { memory, offsets } = layOut(random, n, 3, 70);
@@ -142,27 +143,6 @@ test('updating parity by deltas gives what encoding again gives, for one, severa
   }
 });
 
-test('verify finds the groups in which any one bit of any shard is wrong', (t) => {
-  const random = seededRandom(7);
-  const codec = new ErasureCodec({ k: 4, m: 2 });
-  const length = 77;
-  const { memory: shards, offsets } = layOut(random, 6, 3, length);
-  const memory = new Uint8Array(shards.length + 2 * length);
-  memory.set(shards);
-  const agrees = new Uint8Array(3);
-  codec.encodeGroups(memory, offsets, 3, length);
-  t.is(codec.verifyGroups(memory, offsets, 3, length, shards.length, agrees), 0);
-  t.deepEqual([...agrees], [1, 1, 1]);
-  for (let i = 0; i < 6; i++) {
-    const at = (offsets[6 + i] as number) + random.below(length);
-    memory[at] = (memory[at] as number) ^ (1 << random.below(8));
-    t.is(codec.verifyGroups(memory, offsets, 3, length, shards.length, agrees), 1);
-    t.deepEqual([...agrees], [1, 0, 1]);
-    memory.set(shards);
-    codec.encodeGroups(memory, offsets, 3, length);
-  }
-});
-
 test('more loss patterns than are cached still decode rightly', (t) => {
   const random = seededRandom(8);
   const codec = new ErasureCodec({ k: 10, m: 4 });
@@ -190,34 +170,4 @@ test('sourcesFor names the k shards that are read: data first, then the lowest p
   const codec = new ErasureCodec({ k: 4, m: 3 });
   t.deepEqual([...codec.sourcesFor(new Uint8Array([1, 0, 1, 1, 1, 1, 1]), [1])], [0, 2, 3, 4]);
   t.deepEqual([...codec.sourcesFor(new Uint8Array([0, 0, 1, 1, 0, 1, 1]), [0])], [2, 3, 5, 6]);
-});
-
-test('wrong arguments are refused with a code and touch nothing', (t) => {
-  const codec = new ErasureCodec({ k: 2, m: 1 });
-  const memory = new Uint8Array(300).fill(CANARY);
-  const argument = { code: 'ERASURE_ARGUMENT' };
-  const encode = (offsets: number[], groups = 1, length = 100): void =>
-    codec.encodeGroups(memory, new Float64Array(offsets), groups, length);
-  t.throws(() => encode([0, 100]), argument);
-  t.throws(() => encode([0, 100, 201]), argument);
-  t.throws(() => encode([0, 100, -1]), argument);
-  t.throws(() => encode([0, 100.5, 200]), argument);
-  t.throws(() => encode([0, Number.NaN, 200]), argument);
-  t.throws(() => encode([0, 100, 150]), argument, 'parity over data');
-  t.throws(() => encode([0, 100, 200], -1), argument);
-  t.throws(() => encode([0, 100, 200], 1, 1.5), argument);
-  t.throws(() => encode([0, 100, 200, 0, 100, 250], 2), argument);
-  t.throws(() => codec.updateGroups(memory, [2], new Float64Array([0, 100]), 1, 100), argument);
-  t.throws(() => codec.updateGroups(memory, [0, 0], new Float64Array([0, 100, 200]), 1, 100), argument);
-  t.throws(() => codec.updateGroups(memory, [], new Float64Array([0]), 1, 100), argument);
-  const offsets = new Float64Array([0, 100, 200]);
-  t.throws(() => codec.reconstruct(memory, offsets, 100, new Uint8Array([1, 1]), [2]), argument);
-  t.throws(() => codec.reconstruct(memory, offsets, 100, new Uint8Array([1, 1, 0]), [1]), argument);
-  t.throws(() => codec.reconstruct(memory, offsets, 100, new Uint8Array([1, 1, 0]), [3]), argument);
-  t.throws(() => codec.reconstruct(memory, offsets, 100, new Uint8Array([1, 0, 0]), [1]), { code: 'ERASURE_TOO_FEW' });
-  t.throws(() => codec.verifyGroups(memory, offsets, 1, 100, 250, new Uint8Array(1)), argument);
-  t.throws(() => codec.verifyGroups(memory, offsets, 1, 100, 200, new Uint8Array(0)), argument);
-  t.throws(() => new ErasureCodec({ k: 2, m: 1, isa: 'abacus' }), { code: 'ERASURE_ISA' });
-  t.throws(() => new ErasureCodec({ k: 0, m: 1 }), { code: 'ERASURE_SHAPE' });
-  t.true(memory.every((byte) => byte === CANARY));
 });

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { seededRandom } from '../../src/base/random.js';
+import { type Random, seededRandom } from '../../src/base/random.js';
+import { divide } from '../../src/erasure/field.js';
 import { generatorRows, invert, MATRIX_VERSION, multiplyMatrices, parityMatrix } from '../../src/erasure/matrix.js';
 
 /** Every subset of `size` of the numbers 0 .. n - 1. */
@@ -9,6 +10,13 @@ function* subsets(n: number, size: number, first = 0): Generator<number[]> {
     return;
   }
   for (let i = first; i <= n - size; i++) for (const rest of subsets(n, size - 1, i + 1)) yield [i, ...rest];
+}
+
+/** `size` different numbers below n. */
+function pick(random: Random, n: number, size: number): number[] {
+  const picked = new Set<number>();
+  while (picked.size < size) picked.add(random.below(n));
+  return [...picked];
 }
 
 test('matrix version 1 is what members on disk were written with', (t) => {
@@ -65,6 +73,32 @@ test('any k of the n shards determine the data: random subsets of random large s
     }
     if (invert(generatorRows(parityMatrix(k, n - k), shards.slice(0, k))) === undefined)
       return t.fail(`seed ${seed} round ${round}: ${k}+${n - k}`);
+  }
+  return t.pass();
+});
+
+test('square submatrices are invertible in the largest shapes: all entries and 2 x 2 of 247+8, random ones of every m from 1 to 8', (t) => {
+  const [k, m] = [247, 8];
+  const { values } = parityMatrix(k, m);
+  const at = (row: number, column: number): number => values[row * k + column] as number;
+  t.true(values.every((value) => value !== 0));
+  for (let a = 0; a < m; a++) {
+    for (let b = a + 1; b < m; b++) {
+      // Two rows have all their 2 x 2 determinants when no two columns have the same ratio.
+      const ratios = new Set(Array.from({ length: k }, (_, column) => divide(at(a, column), at(b, column))));
+      if (ratios.size !== k) return t.fail(`rows ${a} and ${b}`);
+    }
+  }
+  const seed = Number(process.env.KEELSON_SEED ?? Date.now() % 1_000_000);
+  const random = seededRandom(seed);
+  for (let round = 0; round < 20_000; round++) {
+    const size = 1 + (round % 8);
+    const [rows, columns] = [pick(random, m, size), pick(random, k, size)];
+    const square = Uint8Array.from({ length: size * size }, (_, i) =>
+      at(rows[Math.floor(i / size)] as number, columns[i % size] as number),
+    );
+    if (invert({ rows: size, columns: size, values: square }) === undefined)
+      return t.fail(`KEELSON_SEED=${seed}: ${rows.join()} x ${columns.join()}`);
   }
   return t.pass();
 });

@@ -35,8 +35,53 @@ for (const [name, inlineBytesMax] of [
     codec.updateGroups(expected, [2], update, groups, length);
     await pool.updateGroups([2], update, groups, length);
     t.true(Buffer.from(expected).equals(memory));
+
+    await pool.encodeGroups(offsets, groups, length);
+    t.is((await pool.verifyGroups(offsets, groups, length)).wrongGroups, 0);
+    for (const [group, shard, at] of [
+      [1, 2, 7],
+      [8, 5, 3000],
+      [3, 0, 0],
+      [3, 1, 9],
+    ] as const) {
+      const byte = (group * n + shard) * length + at;
+      memory[byte] = (memory[byte] as number) ^ 0x41;
+    }
+    const found = await pool.verifyGroups(offsets, groups, length);
+    t.is(found.wrongGroups, 3);
+    t.deepEqual(found, codec.verifyGroups(memory, offsets, groups, length));
+    t.deepEqual([...(await pool.locateGroups(offsets, groups, length))], [-1, 2, -1, -2, -1, -1, -1, -1, 5]);
   });
 }
+
+test('streamed outputs are those of ordinary stores', async (t) => {
+  const { memory, offsets } = shards(14);
+  const pool = new ErasurePool(memory, { k, m, threads: 2, inlineBytesMax: 0 });
+  t.teardown(() => pool.close());
+  const expected = memory.slice();
+  new ErasureCodec({ k, m }).encodeGroups(expected, offsets, groups, length);
+  await pool.encodeGroups(offsets, groups, length, { nonTemporal: true });
+  t.true(Buffer.from(expected).equals(memory));
+});
+
+test('a call with one wrong offset is refused whole: no thread has written anything', async (t) => {
+  const { memory, offsets } = shards(15);
+  const pool = new ErasurePool(memory, { k, m, threads: 2, inlineBytesMax: 0 });
+  t.teardown(() => pool.close());
+  const before = memory.slice();
+  const outside = offsets.slice();
+  outside[groups * n - 1] = memory.length - length + 1;
+  await t.throwsAsync(pool.encodeGroups(outside, groups, length), { code: 'ERASURE_OUTSIDE' });
+  const overlap = offsets.slice();
+  overlap[groups * n - 1] = overlap[groups * n - 2] as number;
+  await t.throwsAsync(pool.encodeGroups(overlap, groups, length), { code: 'ERASURE_OVERLAP' });
+  await t.throwsAsync(pool.updateGroups([k], offsets, groups, length), { code: 'ERASURE_ARGUMENT' });
+  await t.throwsAsync(pool.verifyGroups(outside, groups, length), { code: 'ERASURE_OUTSIDE' });
+  await t.throwsAsync(pool.reconstructGroups(outside, groups, length, new Uint8Array([1, 1, 1, 1, 1, 0]), [5]), {
+    code: 'ERASURE_OUTSIDE',
+  });
+  t.true(Buffer.from(before).equals(memory));
+});
 
 test('an error in a thread keeps its code, and the pool goes on working', async (t) => {
   const { memory, offsets } = shards(13);
@@ -44,7 +89,7 @@ test('an error in a thread keeps its code, and the pool goes on working', async 
   t.teardown(() => pool.close());
   const wrong = offsets.slice();
   wrong[groups * n - 1] = memory.length;
-  await t.throwsAsync(pool.encodeGroups(wrong, groups, length), { code: 'ERASURE_ARGUMENT' });
+  await t.throwsAsync(pool.encodeGroups(wrong, groups, length), { code: 'ERASURE_OUTSIDE' });
   await t.throwsAsync(pool.reconstructGroups(offsets, groups, length, new Uint8Array([1, 0, 0, 0, 1, 1]), [1]), {
     code: 'ERASURE_TOO_FEW',
   });

@@ -11,11 +11,12 @@ export interface SourceFile {
   readonly text: string;
 }
 
-/** Every file under a folder whose name ends as given, in order of path. */
+/** Every file under a folder whose name ends as given, in order of path; not those of installed packages (bench/peers has its own). */
 export function filesUnder(folder: string, ...endings: readonly string[]): readonly SourceFile[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && endings.some((ending) => entry.name.endsWith(ending)))
     .map((entry) => join(entry.parentPath, entry.name))
+    .filter((file) => !file.includes('/node_modules/'))
     .sort()
     .map((file) => ({ path: relative(ROOT, file).replaceAll('\\', '/'), text: readFileSync(file, 'utf8') }));
 }

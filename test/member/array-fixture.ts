@@ -1,3 +1,4 @@
+import { MATRIX_VERSION } from '../../src/erasure/matrix.js';
 import type { ExecutionContext } from 'ava';
 import { seededRandom } from '../../src/base/random.js';
 import { KIB, MIB } from '../../src/base/units.js';
@@ -24,7 +25,7 @@ export const SHAPE: ArrayShape = {
   ringBytes: 8 * MIB,
   segmentBytes: 1 * MIB,
   journalCopies: 2,
-  matrixVersion: 1,
+  matrixVersion: MATRIX_VERSION,
 };
 
 export const MEMBER_UUIDS: readonly string[] = Array.from({ length: 8 }, () => newUuid(random));

@@ -2,6 +2,7 @@ import test from 'ava';
 import { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { readDevice, writeDevice } from '../../src/device/promise-io.js';
+import { MATRIX_VERSION } from '../../src/erasure/matrix.js';
 import { SUPERBLOCK_BYTES, superblockOffsets } from '../../src/member/layout.js';
 import { decodeSuperblock, encodeSuperblock } from '../../src/member/superblock.js';
 import { readSuperblock, readSuperblockCopies, writeSuperblock } from '../../src/member/superblock-io.js';
@@ -38,6 +39,11 @@ test('a superblock of another version, or with a feature flag that is not known,
   t.is(codeOf(altered(16, 0xffff_ffff)), 'decoded');
 });
 
+test('a superblock of an array with another erasure matrix is refused, and the version of this one is recorded', (t) => {
+  t.is(new DataView(encodeSuperblock(superblockOf(0)).buffer).getUint32(104, true), MATRIX_VERSION);
+  for (const version of [0, MATRIX_VERSION + 1, 0xffff_ffff]) t.is(codeOf(altered(104, version)), 'SUPERBLOCK_FEATURES');
+});
+
 test('a right checksum over impossible values is refused', (t) => {
   for (const [at, value] of [
     [72, 64],
@@ -65,7 +71,7 @@ test('random bytes with a right magic and checksum never do more than refuse', (
     for (let i = 0; i < 3; i++) bytes[24 + random.below(260)] = random.below(256);
     checksum(bytes);
     const code = codeOf(bytes);
-    if (code !== 'decoded' && code !== 'SUPERBLOCK_INVALID') t.fail(`round ${round}: ${code}`);
+    if (!['decoded', 'SUPERBLOCK_INVALID', 'SUPERBLOCK_FEATURES'].includes(code)) t.fail(`round ${round}: ${code}`);
   }
   t.pass();
 });

@@ -1,0 +1,111 @@
+import {
+  type Addon,
+  GF_ACCUMULATE,
+  GF_CONTROL_FLAGS,
+  GF_CONTROL_GROUPS,
+  GF_CONTROL_LENGTH,
+  GF_CONTROL_OFFSETS,
+  GF_NON_TEMPORAL,
+  type GfPlan,
+} from '../native/addon-api.js';
+import { type GroupShape, packGroups, requireBytes, requireCount, requireOffsets } from './checks.js';
+
+/** Offsets of larger calls are handed over as they are: the cost of the call no longer shows. */
+const BOUND_OFFSETS_MAX = 1024;
+
+/** A plan with the shape of its offsets, and its function bound to the memory of KernelCalls, if it has one. */
+export interface KernelCall extends GroupShape {
+  readonly plan: GfPlan;
+  bound: (() => void) | null;
+}
+
+/**
+ * The way to native code for work on one memory: checks the arguments, then applies a plan. A memory that comes twice in a row is bound, which makes
+ * a call five times cheaper; the last such memory is kept alive. What is bound cannot go stale: a memory that was detached since has no bytes, so
+ * that the checks refuse every offset, and those that can be resized are not bound.
+ */
+export class KernelCalls {
+  readonly #addon: Addon;
+  readonly #control = new Float64Array(GF_CONTROL_OFFSETS + BOUND_OFFSETS_MAX);
+  readonly #bound = new Set<KernelCall>();
+  #packed = new Float64Array(0);
+  #memory: Uint8Array | null = null;
+  #last: Uint8Array | null = null;
+
+  constructor(addon: Addon) {
+    this.#addon = addon;
+  }
+
+  apply(
+    call: KernelCall,
+    memory: Uint8Array,
+    offsets: Float64Array,
+    groups: number,
+    length: number,
+    accumulate: boolean,
+    nonTemporal: boolean,
+  ): void {
+    if (memory !== this.#memory || memory.length === 0) requireBytes(memory, 'memory');
+    requireCount(groups, 'groups');
+    requireCount(length, 'length');
+    requireOffsets(offsets, groups, call.stride);
+    const words = groups * (call.inputs + call.outputs);
+    if (words <= BOUND_OFFSETS_MAX && this.#isBound(memory)) {
+      const control = this.#control;
+      packGroups(memory, offsets, groups, length, call, control, GF_CONTROL_OFFSETS);
+      control[GF_CONTROL_GROUPS] = groups;
+      control[GF_CONTROL_LENGTH] = length;
+      control[GF_CONTROL_FLAGS] = (accumulate ? GF_ACCUMULATE : 0) + (nonTemporal ? GF_NON_TEMPORAL : 0);
+      (call.bound ?? this.#bind(call, memory))();
+      return;
+    }
+    if (this.#packed.length < words) this.#packed = new Float64Array(2 * words);
+    packGroups(memory, offsets, groups, length, call, this.#packed, 0);
+    this.#addon.gfApply(call.plan, memory, this.#packed, groups, length, accumulate, nonTemporal);
+  }
+
+  /**
+   * Where in each group the plan's sums, which ought to be zero, are not: per group and row the first such byte, or -1. Reads only; `call` writes nothing,
+   * so its shards may overlap.
+   */
+  check(call: KernelCall, memory: Uint8Array, offsets: Float64Array, groups: number, length: number): Float64Array {
+    requireBytes(memory, 'memory');
+    requireCount(groups, 'groups');
+    requireCount(length, 'length');
+    requireOffsets(offsets, groups, call.stride);
+    const words = groups * call.inputs;
+    if (this.#packed.length < words) this.#packed = new Float64Array(2 * words);
+    packGroups(memory, offsets, groups, length, { ...call, outputs: 0 }, this.#packed, 0);
+    const firstWrong = new Float64Array(groups * call.outputs);
+    this.#addon.gfCheck(call.plan, memory, this.#packed, groups, length, firstWrong);
+    return firstWrong;
+  }
+
+  #isBound(memory: Uint8Array): boolean {
+    const again = memory === this.#last;
+    this.#last = memory;
+    if (memory === this.#memory) return true;
+    if (!again || !isFixed(memory.buffer)) return false;
+    for (const call of this.#bound) call.bound = null;
+    this.#bound.clear();
+    this.#memory = memory;
+    return true;
+  }
+
+  #bind(call: KernelCall, memory: Uint8Array): () => void {
+    call.bound = this.#addon.gfBind(call.plan, memory, this.#control);
+    this.#bound.add(call);
+    return call.bound;
+  }
+
+  /** A plan that is no longer kept keeps no memory alive. */
+  forget(call: KernelCall): void {
+    call.bound = null;
+    this.#bound.delete(call);
+  }
+}
+
+function isFixed(buffer: ArrayBufferLike): boolean {
+  const { resizable, growable } = buffer as { readonly resizable?: boolean; readonly growable?: boolean };
+  return resizable !== true && growable !== true;
+}

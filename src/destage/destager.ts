@@ -75,6 +75,7 @@ export class Destager {
   readonly #host: DestageHost;
   readonly #scratch: SlabRegion;
   #applied: SegmentSeq = 0;
+  #reach: SegmentSeq = 0;
   #settling: Promise<void> = Promise.resolve();
   #failure: KeelsonError | null = null;
   /** The scratch pages serve one batch at a time. */
@@ -104,6 +105,7 @@ export class Destager {
     // The last free buffers are for the journal: blocks of degraded rows go through it before their rows are written.
     while (to < limit && (this.#isResident(to) || (await this.#bring(to, to === from)))) to++;
     if (to === from) return 0;
+    this.#reach = Math.max(this.#reach, to);
     for (let seq = from; seq < to; seq++) journal.pin(journal.table.slotOf(seq));
     let whole = true;
     try {
@@ -170,6 +172,16 @@ export class Destager {
     table.memory[slot] = memory;
     if (!whole) buffers.release(slot);
     return whole;
+  }
+
+  /** Segments before this may have blocks in the stripes, wholly or in part. */
+  get reachSeq(): SegmentSeq {
+    return Math.max(this.#reach, this.#journal.destagedSeq);
+  }
+
+  /** After a crash: what the run before it had destaged before this, wholly or in part, is not known. */
+  resume(headSeq: SegmentSeq): void {
+    this.#reach = headSeq;
   }
 
   /** Segments before this are applied; those from journal.destagedSeq on still wait for the checkpoint that says so. */

@@ -112,6 +112,7 @@ export class ArrayEngine {
       this.#markFailed(member, error),
     );
     this.checkpointer.settleTasks = () => pool.settled();
+    this.checkpointer.stripesReach = () => Math.max(this.destager.reachSeq, this.rebuild.reachSeq);
     this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
     this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
     this.recovery = new BlockRecovery({

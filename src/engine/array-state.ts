@@ -1,6 +1,7 @@
 import type { KeelsonError } from '../base/errors.js';
 import type { BlockIndex, StripeIndex } from '../base/units.js';
 import type { IntegrityTable } from '../member/integrity.js';
+import { INTEGRITY_ENTRIES } from '../member/layout.js';
 import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import type { MemberView } from '../stripe/stripe-pool.js';
@@ -142,6 +143,16 @@ export class ArrayState {
     return ((this.#untrustedRows[row >>> 3] as number) & (1 << (row & 7))) !== 0;
   }
 
+  /**
+   * Some member that is there has, of this block's row, checksums that the checkpoint does not rest on yet: other members may have older ones, and each its own content to
+   * them. Then only a shard more than k shows whether they are of one state.
+   */
+  rowMayBeMixed(block: BlockIndex): boolean {
+    const stripe = this.geometry.stripeOf(block);
+    const page = Math.floor(this.#rowOf(block) / INTEGRITY_ENTRIES);
+    return this.integrity.some((table, i) => table.ahead.has(page) && this.readable(i, stripe));
+  }
+
   /** What is lost of this block's row may be reconstructed, when the block has no undestaged entry in the ring. */
   rowTrusted(block: BlockIndex): boolean {
     return this.lostBeforeCrash || !this.isUntrustedRow(block);
@@ -168,6 +179,7 @@ export class ArrayState {
 
   trustAll(): void {
     this.untrusted.fill(0);
+    for (const table of this.integrity) table.ahead.drain();
     this.#untrustedRows = null;
     this.untrustedStripes = 0;
   }

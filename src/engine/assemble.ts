@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import type { Settings } from '../config/settings.js';
+import type { SegmentSeq } from '../base/units.js';
 import type { DeviceProvider } from '../device/device.js';
 import type { Journal } from '../journal/journal.js';
 import { recoverJournal } from '../journal/recovery.js';
@@ -12,7 +13,7 @@ import type { ArrayShape, Checkpoint, Member, MemberRecord, RingEnd } from '../m
 import { assessMembership, type Membership } from '../member/membership.js';
 import { computeLayout } from '../member/layout.js';
 import { Slab } from '../memory/slab.js';
-import { slabRegion } from '../memory/slab-region.js';
+import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { loadAddon } from '../native/load.js';
 import { createStripePool } from '../stripe/pool.js';
 import type { StripePool, StripePoolOptions } from '../stripe/stripe-pool.js';
@@ -183,7 +184,7 @@ async function assembleFrom(
   state.protection = checkpoint.protection;
   checkProtection(settings, state, options.restoring === true);
   raiseAlarms(state, membership);
-  await loadIntegrity(state, plan.segmentBuffersAt, slab, shape, plan.segmentBuffers * shape.segmentBytes);
+  await loadIntegrity(state, slabRegion(slab, plan.segmentBuffersAt, plan.segmentBuffers * shape.segmentBytes), checkpoint.destagedSeq);
   state.lost.scan();
   if (checkpoint.lost) {
     const rebuilt = (member: number): number => members[member]?.rebuiltStripes ?? 0;
@@ -253,9 +254,8 @@ function raiseAlarms(state: ArrayState, membership: Membership): void {
 }
 
 /** Checksums of the stripes that were ever written. A page that is lost makes its blocks erasures: read, they are reconstructed and repaired. */
-async function loadIntegrity(state: ArrayState, at: number, slab: Slab, shape: ArrayShape, bytes: number): Promise<void> {
-  const region = slabRegion(slab, at, bytes);
-  for (let i = 0; i < shape.dataMembers; i++) {
+async function loadIntegrity(state: ArrayState, region: SlabRegion, destagedSeq: SegmentSeq): Promise<void> {
+  for (let i = 0; i < state.shape.dataMembers; i++) {
     const member = state.members[i];
     if (!member) {
       state.integrityKnown[i] = 0;
@@ -264,7 +264,7 @@ async function loadIntegrity(state: ArrayState, at: number, slab: Slab, shape: A
     // Of a member under rebuild only what lies below its mark is known: above, its zone holds what was never flushed, or nothing at all.
     if (member.state === 'rebuilding') state.integrityKnown[i] = 0;
     const table = state.integrity[i] as IntegrityTable;
-    const loaded = await table.load(member.device, state.bitmap, state.geometry.rows, region);
+    const loaded = await table.load(member.device, state.bitmap, state.geometry.rows, region, destagedSeq);
     if (member.state === 'rebuilding') table.forgetFrom(member.rebuiltStripes * state.geometry.rows);
     member.readErrors += loaded.readErrors;
     if (member.state !== 'rebuilding') member.checksumErrors += loaded.lostPages.length;
@@ -298,6 +298,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
         state.shape.journalCopies,
       ),
   );
+  engine.destager.resume(journal.headSeq);
   for (const block of report.lostBlocks) {
     const place = journal.index.lookup(block);
     if (place >= 0) state.damagedInRing.set(place, journal.table.seqOfPlace(place));

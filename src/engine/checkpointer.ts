@@ -32,6 +32,8 @@ export class Checkpointer {
   readonly #onFailed: (member: Member, error: KeelsonError) => void;
   /** Resolves when the stripe tasks made so far have ended. */
   settleTasks: () => Promise<void> = () => Promise.resolve();
+  /** Ring segments below it may have blocks in the stripes already. */
+  stripesReach: () => SegmentSeq = () => 0;
   #requests: Request[] = [];
   #running = false;
   #wantEpoch = false;
@@ -270,7 +272,7 @@ export class Checkpointer {
     let whole = true;
     const lane = async (region: SlabRegion): Promise<void> => {
       for (let member = queue.shift(); member !== undefined; member = queue.shift()) {
-        const error = await (state.integrity[member.index] as IntegrityTable).flush(member.device, state.epoch, region);
+        const error = await (state.integrity[member.index] as IntegrityTable).flush(member.device, state.epoch, region, this.stripesReach);
         if (error === null) continue;
         this.#onFailed(member, error);
         whole = false;

@@ -40,6 +40,7 @@ export class RebuildRunner {
   #retry: Timer | null = null;
   /** Asked for by hand: begins although too few of the lost members have a device. */
   #byHand = false;
+  #reach = 0;
   #startedAt = 0;
   #targetCount = 1;
   /** Why the last attempt stopped. */
@@ -74,6 +75,11 @@ export class RebuildRunner {
     const targets = this.#targets().length;
     if (this.#byHand || targets === 0) return 0;
     return Math.max(0, state.lostDataMembers().length - targets - state.geometry.m);
+  }
+
+  /** Ring segments below it may have been written to the stripes by a rebuild. */
+  get reachSeq(): number {
+    return this.#reach;
   }
 
   /** Some member wants or is getting a rebuild. */
@@ -173,6 +179,9 @@ export class RebuildRunner {
       members: () => state.memberView(),
       isWritten: (stripe: number) => state.isWritten(stripe),
       changed: (stripe: number) => state.markChanged(stripe),
+      takesFromRing: () => {
+        this.#reach = journal.headSeq + 1;
+      },
       gaveUp: (stripe: number) => state.lost.note(stripe),
       markLost: (member: number, block: number) => {
         (state.integrity[member] as IntegrityTable).entries[block] = CRC_LOST;

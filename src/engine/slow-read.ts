@@ -190,14 +190,12 @@ export class BlockRecovery {
       };
       const torn = open.filter((i) => !state.rowTrusted(blocks[i] as number));
       await fromRows(open.filter((i) => state.rowTrusted(blocks[i] as number)));
+      const doubtful = (i: number): boolean => this.#rowTrimmed(blocks[i] as number) || state.rowMayBeMixed(blocks[i] as number);
       await fromRows(
-        torn.filter((i) => !this.#rowTrimmed(blocks[i] as number)),
+        torn.filter((i) => !doubtful(i)),
         'fits',
       );
-      await fromRows(
-        torn.filter((i) => this.#rowTrimmed(blocks[i] as number)),
-        'spare',
-      );
+      await fromRows(torn.filter(doubtful), 'spare');
       return open.filter((i) => !had.has(i));
     } finally {
       if (hold !== null) this.#host.unlock(hold);

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.js';
 import { RecordWriter } from '../base/codec.js';
+import type { SegmentSeq } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
 import { INTEGRITY_ENTRIES, INTEGRITY_HEADER_BYTES, INTEGRITY_PAGE_BYTES } from './layout.js';
 import { uuidToBytes } from './uuid.js';
@@ -9,6 +10,9 @@ export const INTEGRITY_MAGIC = 0x544e_494b;
 const CHECKED_FROM = 4;
 const CHECKED_BYTES = INTEGRITY_PAGE_BYTES - CHECKED_FROM;
 const GENERATIONS_PER_EPOCH = 0x1_0000_0000;
+/** Copies of one page that may be written with the same reach before its generations say a higher one. */
+const GENERATIONS_PER_REACH = 16;
+const REACHES = GENERATIONS_PER_EPOCH / GENERATIONS_PER_REACH;
 
 /** Whose pages these are. A member that is given to the array anew gets a new UUID, so what it held before is refused as foreign. */
 export interface IntegrityIdentity {
@@ -36,11 +40,22 @@ export class IntegritySeed {
 /**
  * Generation of the next copy of a page whose newest copy has `generation` (0: none that we know of). It lies in copy generation % 2, so it never overwrites the newest.
  * It starts anew, higher, with each epoch: pages that a crash left behind on stripes of no checkpoint are not loaded, and must not outlive what comes after.
+ * reach: ring segments below it may have entries in the page.
  */
-export function nextGeneration(generation: number, epoch: number): number {
-  const floor = epoch * GENERATIONS_PER_EPOCH + ((generation + 1) % 2);
+export function nextGeneration(generation: number, epoch: number, reach: SegmentSeq = 0): number {
+  const floor = epoch * GENERATIONS_PER_EPOCH + (reach % REACHES) * GENERATIONS_PER_REACH + ((generation + 1) % 2);
   assert(Number.isSafeInteger(floor), 'epochs below 2^21');
   return Math.max(generation + 1, floor);
+}
+
+/**
+ * True when a page of this generation may have entries of ring segments that are not below destagedSeq. True also of some that have none: a page that was written often with one
+ * reach. False, as nobody can know, of pages by a version that did not put the reach into their generation.
+ */
+export function reachesBeyond(generation: number, destagedSeq: SegmentSeq): boolean {
+  const reach = Math.floor((generation % GENERATIONS_PER_EPOCH) / GENERATIONS_PER_REACH);
+  const ahead = (reach - (destagedSeq % REACHES) + REACHES) % REACHES;
+  return ahead > 0 && ahead < REACHES / 2;
 }
 
 /** Encodes one page at byte `at` of memory: entries [first, first + 1020) of the table, padded with zeroes. docs/on-disk-format.md, "Integrity zone". */

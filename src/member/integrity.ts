@@ -1,12 +1,19 @@
 import { assert } from '../base/assert.js';
 import type { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type StripeIndex } from '../base/units.js';
+import { BLOCK_BYTES, type SegmentSeq, type StripeIndex } from '../base/units.js';
 import type { Device } from '../device/device.js';
 import { ioError } from '../device/promise-io.js';
 import { regionView, type SlabRegion } from '../memory/slab-region.js';
 import { PageSet } from './page-set.js';
 import { stripeWritten } from './stripe-bitmap.js';
-import { encodeIntegrityPage, type IntegrityIdentity, IntegritySeed, integrityPageGeneration, nextGeneration } from './integrity-page.js';
+import {
+  encodeIntegrityPage,
+  type IntegrityIdentity,
+  IntegritySeed,
+  integrityPageGeneration,
+  nextGeneration,
+  reachesBeyond,
+} from './integrity-page.js';
 import {
   INTEGRITY_ENTRIES,
   INTEGRITY_GROUP_BYTES,
@@ -33,6 +40,12 @@ export interface IntegrityLoad {
   readonly readErrors: number;
 }
 
+/** What the generation of a page that is written says besides the order. */
+interface PageAge {
+  readonly epoch: number;
+  readonly reach: () => SegmentSeq;
+}
+
 /**
  * The checksums of one member's data zone: one u32 a block in shared memory (stripe/geometry.ts), and the integrity zone where they are kept.
  *
@@ -46,6 +59,8 @@ export class IntegrityTable {
   readonly blocks: number;
   /** Pages that were lost and not written since. */
   readonly lost: PageSet;
+  /** Pages whose content may be ahead of the checkpoint that they were loaded under. */
+  readonly ahead: PageSet;
   readonly #dirty: PageSet;
   /** Pages of which only one copy says what the table says. */
   readonly #single: PageSet;
@@ -53,6 +68,7 @@ export class IntegrityTable {
   readonly #layout: MemberLayout;
   #seed: IntegritySeed;
   #flushing = false;
+  #loadedUnder: SegmentSeq = 0;
 
   constructor(layout: MemberLayout, identity: IntegrityIdentity) {
     this.#layout = layout;
@@ -62,6 +78,7 @@ export class IntegrityTable {
     this.shared = new SharedArrayBuffer(this.blocks * 4);
     this.entries = new Uint32Array(this.shared);
     this.lost = new PageSet(this.pages);
+    this.ahead = new PageSet(this.pages);
     this.#dirty = new PageSet(this.pages);
     this.#single = new PageSet(this.pages);
     this.#generations = new Float64Array(this.pages);
@@ -103,9 +120,16 @@ export class IntegrityTable {
 
   /**
    * Reads the pages of the stripes whose bit is set (bit s % 8 of byte s / 8), taking the newer whole copy of each. Entries of stripes
-   * whose bit is not set become unwritten. Never rejects for the device: what cannot be read is lost.
+   * whose bit is not set become unwritten. Never rejects for the device: what cannot be read is lost. destagedSeq: of the checkpoint.
    */
-  async load(device: Device, stripeBitmap: Uint8Array, rows: number, region: SlabRegion): Promise<IntegrityLoad> {
+  async load(
+    device: Device,
+    stripeBitmap: Uint8Array,
+    rows: number,
+    region: SlabRegion,
+    destagedSeq: SegmentSeq = 0,
+  ): Promise<IntegrityLoad> {
+    this.#loadedUnder = destagedSeq;
     assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
     const covered = coveredPages(stripeBitmap, rows, this.blocks, this.pages);
     const groups: number[] = [];
@@ -165,6 +189,7 @@ export class IntegrityTable {
     const from = memory.byteOffset + (generation === generationA ? a : b) + INTEGRITY_HEADER_BYTES;
     this.entries.set(new Uint32Array(memory.buffer, from, count), firstEntry);
     this.#generations[page] = generation;
+    if (reachesBeyond(generation, this.#loadedUnder)) this.ahead.add(page);
     // A crash before the second copy was written, or a copy that rotted: the next flush makes it whole.
     if (generationA === 0 || generationB === 0 || !entriesOf(a).equals(entriesOf(b))) this.#single.add(page);
     this.lost.delete(page);
@@ -189,26 +214,27 @@ export class IntegrityTable {
    * a copy that rots later does not bring back an older state, in which written blocks would read as never written.
    *
    * Resolves to the first DEVICE_WRITE or DEVICE_SYNC error when there was one (the member is to be failed; its pages stay marked).
-   * Entries may change meanwhile; whoever changes them marks their page again. epoch is the array's present one. One flush at a time.
+   * Entries may change meanwhile; whoever changes them marks their page again. epoch is the array's present one; reach: the end of the ring segments that
+   * may have entries in a page, asked for when it is written. One flush at a time.
    */
-  async flush(device: Device, epoch: number, region: SlabRegion): Promise<KeelsonError | null> {
+  async flush(device: Device, epoch: number, region: SlabRegion, reach: () => SegmentSeq = () => 0): Promise<KeelsonError | null> {
     assert(!this.#flushing, 'one flush of an integrity table at a time');
     this.#flushing = true;
     try {
       const batch = this.#dirty.drain();
-      const failure = await this.#writePages(batch, device, epoch, region, this.#dirty);
+      const failure = await this.#writePages(batch, device, { epoch, reach }, region, this.#dirty);
       for (let page = batch.next(0); page >= 0; page = batch.next(page + 1)) this.#single.add(page);
       if (failure !== null) return failure;
       const synced = await new Promise<number>((resolve) => device.sync(resolve, 0));
       if (synced < 0) return ioError(device, 'sync', synced);
-      return await this.#writePages(this.#single.drain(), device, epoch, region, this.#single);
+      return await this.#writePages(this.#single.drain(), device, { epoch, reach }, region, this.#single);
     } finally {
       this.#flushing = false;
     }
   }
 
   /** Writes the pages of the batch into the older of their copies; those that could not be written are put into `unwritten`. */
-  async #writePages(batch: PageSet, device: Device, epoch: number, region: SlabRegion, unwritten: PageSet): Promise<KeelsonError | null> {
+  async #writePages(batch: PageSet, device: Device, age: PageAge, region: SlabRegion, unwritten: PageSet): Promise<KeelsonError | null> {
     assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
     const laneBytes = INTEGRITY_GROUP_PAGES * INTEGRITY_PAGE_BYTES;
     let failure: KeelsonError | null = null;
@@ -217,9 +243,9 @@ export class IntegrityTable {
       for (;;) {
         const first = batch.next(cursor);
         if (first < 0) return;
-        const count = this.#runLength(batch, first, epoch);
+        const count = this.#runLength(batch, first, age.epoch);
         cursor = first + count;
-        const error = failure ?? (await this.#writeRun(device, first, count, epoch, region, at));
+        const error = failure ?? (await this.#writeRun(device, first, count, age, region, at));
         if (error === null) continue;
         failure ??= error;
         for (let page = first; page < first + count; page++) unwritten.add(page);
@@ -242,14 +268,15 @@ export class IntegrityTable {
     device: Device,
     first: number,
     count: number,
-    epoch: number,
+    { epoch, reach: reachNow }: PageAge,
     region: SlabRegion,
     at: number,
   ): Promise<KeelsonError | null> {
+    const reach = reachNow();
     const bytes = count * INTEGRITY_PAGE_BYTES;
     const memory = regionView(region, at, bytes);
     for (let i = 0; i < count; i++) {
-      const generation = nextGeneration(this.#generations[first + i] as number, epoch);
+      const generation = nextGeneration(this.#generations[first + i] as number, epoch, reach);
       encodeIntegrityPage(memory, i * INTEGRITY_PAGE_BYTES, this.entries, first + i, generation, this.#seed);
     }
     const copy = nextGeneration(this.#generations[first] as number, epoch) % 2;
@@ -257,7 +284,7 @@ export class IntegrityTable {
     const result = await new Promise<number>((resolve) => device.write(region.offset + at, offset, bytes, resolve, 0));
     if (result < 0) return ioError(device, 'write', result, offset);
     for (let page = first; page < first + count; page++) {
-      this.#generations[page] = nextGeneration(this.#generations[page] as number, epoch);
+      this.#generations[page] = nextGeneration(this.#generations[page] as number, epoch, reach);
       this.lost.delete(page);
     }
     return null;

@@ -18,6 +18,8 @@ export interface RebuildHost extends SourceHost {
   members(): MemberView;
   isWritten(stripe: StripeIndex): boolean;
   changed(stripe: StripeIndex): void;
+  /** Rows are about to be written with what the ring has, undestaged segments included. */
+  takesFromRing(): void;
   /** Blocks of the stripe may have been given up. */
   gaveUp(stripe: StripeIndex): void;
   /** The block counts as zeroes for parity and is an error to its readers until it is written again. */

@@ -167,6 +167,7 @@ export class StripeBlueprint {
   async #rewrite(stripe: StripeIndex, rewrite: Uint8Array, words: Uint32Array, crcs: Uint32Array): Promise<number> {
     const { geometry } = this.#host;
     const sources = words.map((word, slot) => (rewrite[slot % geometry.rows] === 0 ? SOURCE_KEEP : word));
+    this.#host.takesFromRing();
     const outcome = await this.#host.pool.apply({
       members: this.#host.members(),
       stripes: Float64Array.of(stripe),

@@ -4,7 +4,7 @@ import { KIB } from '../../src/base/units.js';
 import type { Device } from '../../src/device/device.js';
 import { readDevice, writeDevice } from '../../src/device/promise-io.js';
 import { ENTRY_OF_LOST_PAGE, IntegrityTable } from '../../src/member/integrity.js';
-import { type IntegrityIdentity, nextGeneration } from '../../src/member/integrity-page.js';
+import { type IntegrityIdentity, nextGeneration, reachesBeyond } from '../../src/member/integrity-page.js';
 import { computeLayout, INTEGRITY_ENTRIES, INTEGRITY_PAGE_BYTES, integrityCopyOffset } from '../../src/member/layout.js';
 import { regionView, type SlabRegion } from '../../src/memory/slab-region.js';
 import { MEMBER_UUIDS, memberBench, SHAPE } from './array-fixture.js';
@@ -204,6 +204,25 @@ test('a generation always rises, goes to the other copy, and starts higher in ea
     t.is(next % 2, (generation + 1) % 2);
     generation = next;
   }
+});
+
+test('a page says how far into the ring its entries may reach, up to where a checkpoint covers them', (t) => {
+  const seed = 33;
+  t.log(`seed ${seed}`);
+  const random = seededRandom(seed);
+  let generation = 0;
+  let reach = 1;
+  let epoch = 1;
+  for (let i = 0; i < 2000; i++) {
+    reach += random.below(4);
+    if (random.below(20) === 0) epoch++;
+    generation = nextGeneration(generation, epoch, reach);
+    t.true(reachesBeyond(generation, reach - 1));
+    t.true(reachesBeyond(generation, Math.max(0, reach - 100)));
+    t.false(reachesBeyond(generation, reach + 125), 'however often it was written with this reach');
+    if (random.below(8) === 0) t.false(reachesBeyond(nextGeneration(0, epoch, reach), reach));
+  }
+  t.false(reachesBeyond(5 * 2 ** 32 + 3, 7), 'a page of a version that does not say it');
 });
 
 test('a failed flush says so and leaves its pages marked', async (t) => {

@@ -2,7 +2,7 @@ import { rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { systemClock } from '../../src/base/clock.js';
+import { type Clock, systemClock } from '../../src/base/clock.js';
 import { KIB, MIB, type Bytes } from '../../src/base/units.js';
 import type { DrainSettings, Settings } from '../../src/config/settings.js';
 import { faultyProvider, type FaultyProvider } from '../../src/device/fault-device.js';
@@ -38,6 +38,8 @@ export interface FixtureOptions {
   /** Real stripe threads instead of the calling thread. */
   readonly threads?: boolean;
   readonly log?: EngineLog;
+  /** Instead of the real one, for the running array. */
+  readonly clock?: Clock;
 }
 
 export const SILENT: EngineLog = { debug() {}, info() {}, warn() {}, error() {} };
@@ -78,7 +80,7 @@ export class ArrayFixture {
     let slab: Slab | null = null;
     const engine = await assembleArray({
       settings,
-      clock: systemClock,
+      clock: this.#options.clock ?? systemClock,
       log: this.#options.log ?? SILENT,
       provider: (memory) => {
         slab = memory;

@@ -31,6 +31,8 @@ export interface BlockVolume {
   readonly name: string;
   readonly sizeBytes: Bytes;
   readonly readOnly: boolean;
+  /** Reads that wait for memory which the payloads of other reads hold. */
+  readonly readsWaiting: number;
   read(offset: Bytes, length: Bytes, done: ReadDone): void;
   /** payload must not change until done is called. fua: acknowledged only when on stable media. */
   write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void;
@@ -39,6 +41,6 @@ export interface BlockVolume {
   trim(offset: Bytes, length: Bytes, fua: boolean, done: Done): void;
   /** noHole: false permits deallocation; the bytes read as zeroes either way. */
   writeZeroes(offset: Bytes, length: Bytes, noHole: boolean, fua: boolean, done: Done): void;
-  /** Extents covering [offset, offset + length) in order, at most `limit` of them (then they cover less). */
+  /** Extents covering [offset, offset + length) in order, at most `limit` of them; they may cover less, but not nothing. */
   blockStatus(offset: Bytes, length: Bytes, limit: number): StatusExtent[];
 }

@@ -79,6 +79,11 @@ export class ReadPath {
     this.#slow = slow;
   }
 
+  /** Reads that wait for slab memory. */
+  get waiting(): number {
+    return this.#pages.waiting;
+  }
+
   get inFlight(): number {
     return this.#inFlight;
   }

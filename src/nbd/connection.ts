@@ -3,8 +3,10 @@ import type { Timer } from '../base/clock.js';
 import { INTAKE_BYTES, type Intake, openIntake } from './intake.js';
 import { type ExportDescription, Negotiation, greeting } from './negotiation.js';
 import { type ReplyBatchPool, ReplyQueue } from './reply-queue.js';
+import { Pace } from './pace.js';
 import type { ServerShare } from './server-share.js';
-import { Transmission, type TransmissionHost } from './transmission.js';
+import type { TransmissionHost } from './transmission-host.js';
+import { Transmission } from './transmission.js';
 
 /** What a connection tells its server. */
 export interface ConnectionHost {
@@ -29,6 +31,9 @@ export class Connection implements TransmissionHost, Intake {
   #transmission: Transmission | null = null;
   #replies: ReplyQueue | null = null;
   #lastProgress_ms: number;
+  #takenBytes = 0;
+  readonly #payloadPace: Pace;
+  readonly #replyPace: Pace;
   #ending = false;
   #socketClosed = false;
   #gone = false;
@@ -39,6 +44,8 @@ export class Connection implements TransmissionHost, Intake {
     this.#host = host;
     const { clock, limits } = host.share;
     this.#lastProgress_ms = clock.now();
+    this.#payloadPace = new Pace(limits, this.#lastProgress_ms);
+    this.#replyPace = new Pace(limits, this.#lastProgress_ms);
     const socket = openIntake(accepted, this);
     this.#socket = socket;
     this.#negotiation = new Negotiation(host.description, limits, (bytes) => socket.write(bytes));
@@ -137,13 +144,28 @@ export class Connection implements TransmissionHost, Intake {
     this.#socket.destroySoon();
   }
 
-  /** Called about once a second: drops a peer that has begun a payload or takes its replies, but has stopped. */
+  /**
+   * Called about once a second: drops a peer that stopped in the middle of a request, or takes no replies; sooner when others wait for the memory that
+   * its payload or its replies hold.
+   */
   sweep(now_ms: number): void {
-    const { limits } = this.#host.share;
-    const payloadSince_ms = this.#transmission?.payloadSince_ms ?? -1;
-    if (payloadSince_ms >= 0 && now_ms - payloadSince_ms > limits.payloadTimeout_ms) this.fault('a write payload stopped arriving');
-    if (this.#replies === null || this.#replies.empty) this.#lastProgress_ms = now_ms;
+    const { limits, staging, volume } = this.#host.share;
+    const transmission = this.#transmission;
+    const replies = this.#replies;
+    if (transmission === null || replies === null) return;
+    const since_ms = transmission.payloadSince_ms;
+    const partSince_ms = transmission.partSince_ms;
+    const payloadSlow_ms = this.#payloadPace.slowFor_ms(now_ms, since_ms < 0, transmission.payloadBytes);
+    const { takenBytes } = replies;
+    const repliesSlow_ms = this.#replyPace.slowFor_ms(now_ms, replies.empty, takenBytes);
+    if (replies.empty || takenBytes !== this.#takenBytes) this.#lastProgress_ms = now_ms;
+    this.#takenBytes = takenBytes;
+    if (since_ms >= 0 && now_ms - since_ms > limits.payloadTimeout_ms) this.fault('a write payload stopped arriving');
+    else if (partSince_ms >= 0 && now_ms - partSince_ms > limits.headerTimeout_ms) this.fault('a request stopped arriving');
+    else if (staging.waiting > 0 && payloadSlow_ms > limits.crowdedStall_ms) this.fault('a write payload that others wait for is too slow');
     else if (now_ms - this.#lastProgress_ms > limits.replyStall_ms) this.cutOff('the replies are not being read');
+    else if (volume.readsWaiting > 0 && repliesSlow_ms > limits.crowdedStall_ms)
+      this.cutOff('replies that others wait for are read too slowly');
   }
 
   /** Stops taking requests; those in flight are finished and answered. */

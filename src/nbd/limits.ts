@@ -26,8 +26,14 @@ export interface NbdLimits {
   readonly skipBytesMax: number;
   /** A write payload that has begun must have arrived by then: it holds part of payloadBytesMax. */
   readonly payloadTimeout_ms: number;
+  /** The same for a request's header, and for a refused payload that is being skipped. */
+  readonly headerTimeout_ms: number;
   /** Replies waiting this long without any progress close the connection: read replies pin slab memory. */
   readonly replyStall_ms: number;
+  /** While others wait for memory: so long may a peer that holds some of it, by a payload that arrives or by read replies, fall below paceBytesPerSecond. */
+  readonly crowdedStall_ms: number;
+  /** 2 Mbit/s: slower than any network that block devices are used over, fast enough to have 32 MiB through in two minutes. */
+  readonly paceBytesPerSecond: number;
   /** After close(): what is not finished by then is cut off. */
   readonly shutdownTimeout_ms: number;
   /** Extents of one block status reply. */
@@ -43,14 +49,18 @@ export const DEFAULT_LIMITS: NbdLimits = {
   optionsMax: 256,
   negotiationBytesMax: MIB,
   requestsInFlightMax: 256,
-  bytesInFlightMax: 64 * MIB,
+  // nbdcopy's 64 requests of 256 KiB; a quarter of the smallest area that reads of the volume land in.
+  bytesInFlightMax: 16 * MIB,
   replyBytesQueuedMax: 16 * MIB,
   // Two of the largest requests, or nbdcopy's four connections with 64 requests of 256 KiB each.
   payloadBytesMax: 64 * MIB,
   stagingCacheBytesMax: 32 * MIB,
   skipBytesMax: 64 * MIB,
   payloadTimeout_ms: 60_000,
+  headerTimeout_ms: 60_000,
   replyStall_ms: 120_000,
+  crowdedStall_ms: 5_000,
+  paceBytesPerSecond: 256 * KIB,
   shutdownTimeout_ms: 10_000,
   statusExtentsMax: 1024,
   replyCopyBytesMax: 16 * KIB,

@@ -15,6 +15,7 @@ export class PayloadAssembly {
   readonly #clock: Clock;
   #filled = 0;
   #since_ms = -1;
+  #receivedBytes = 0;
   /** The memory that the next read of the socket lands in, and whose it is. null: none was lent. */
   #lent: Uint8Array | null = null;
   #lentFrom: StagingBuffer | null = null;
@@ -29,6 +30,11 @@ export class PayloadAssembly {
   /** Bytes assembled so far. */
   get filled(): number {
     return this.#filled;
+  }
+
+  /** Payload bytes of all requests so far. */
+  get receivedBytes(): number {
+    return this.#receivedBytes;
   }
 
   /** When the payload began to wait for more input, on the clock; -1 while none does. */
@@ -50,6 +56,7 @@ export class PayloadAssembly {
 
   #grow(request: Request, bytes: number): void {
     this.#filled += bytes;
+    this.#receivedBytes += bytes;
     if (this.#filled < request.length) return;
     this.reset();
     this.complete = (request.staging as StagingBuffer).bytes.subarray(0, request.length);

@@ -67,6 +67,7 @@ export class ReplyQueue {
   #batch: ReplyBatch;
   #group: ReplyGroup;
   #queuedBytes = 0;
+  #settledBytes = 0;
   #closed = false;
 
   /** onProgress(bytes): the socket took (or lost) so many reply bytes. */
@@ -82,6 +83,15 @@ export class ReplyQueue {
   /** Bytes handed over or gathered that the socket has not taken. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Bytes that the socket has taken since it was opened, a write that is under way included where its handle tells. */
+  get takenBytes(): number {
+    const handle = (this.#socket as { readonly _handle?: { readonly bytesWritten?: unknown; readonly writeQueueSize?: unknown } | null })
+      ._handle;
+    const written = handle?.bytesWritten;
+    const queued = handle?.writeQueueSize;
+    return typeof written === 'number' && typeof queued === 'number' ? written - queued : this.#settledBytes;
   }
 
   get empty(): boolean {
@@ -171,6 +181,7 @@ export class ReplyQueue {
     if (!this.#pending.delete(group)) return;
     const bytes = group.bytes;
     this.#queuedBytes -= bytes;
+    this.#settledBytes += bytes;
     for (const payload of group.payloads) payload.release();
     for (const batch of group.batches) this.#unreference(batch);
     group.parts.length = 0;

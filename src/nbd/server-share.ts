@@ -3,6 +3,7 @@ import type { BlockVolume } from '../engine/block-volume.js';
 import type { NbdCounters } from './gauges.js';
 import type { NbdLimits } from './limits.js';
 import type { Staging } from './staging.js';
+import type { StatusTurns } from './status-turns.js';
 
 /** What all connections of a server share. */
 export interface ServerShare {
@@ -10,6 +11,7 @@ export interface ServerShare {
   readonly limits: NbdLimits;
   readonly clock: Clock;
   readonly staging: Staging;
+  readonly statusTurns: StatusTurns;
   readonly counters: NbdCounters;
   /** Durability "sync": every change as if its FUA flag were set. */
   readonly everyWriteFua: boolean;

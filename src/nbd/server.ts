@@ -13,6 +13,7 @@ import { STRING_BYTES_MAX } from './protocol.js';
 import { ReplyBatchPool } from './reply-queue.js';
 import type { ServerShare } from './server-share.js';
 import { Staging } from './staging.js';
+import { StatusTurns } from './status-turns.js';
 
 /** How often stalled peers are looked for. */
 const SWEEP_MS = 1000;
@@ -78,6 +79,7 @@ export class NbdServer {
       limits: this.#limits,
       clock: this.#clock,
       staging: this.#staging,
+      statusTurns: new StatusTurns(),
       counters: this.#counters,
       everyWriteFua: options.durability === 'sync',
       onBug,
@@ -168,13 +170,22 @@ export class NbdServer {
 
   #accept(socket: Socket): void {
     if (this.#closing !== null || this.#connections.size >= this.#limits.connectionsMax) {
-      this.#counters.connectionsRefusedTotal++;
-      socket.on('error', () => undefined);
-      socket.destroy();
+      this.#refuse(socket);
       return;
     }
-    this.#counters.connectionsTotal++;
-    this.#connections.add(new Connection(socket, this.#host));
+    try {
+      this.#connections.add(new Connection(socket, this.#host));
+      this.#counters.connectionsTotal++;
+    } catch {
+      // No descriptor left for it (intake.ts takes one more): that costs this client its connection, as a failed accept does.
+      this.#refuse(socket);
+    }
+  }
+
+  #refuse(socket: Socket): void {
+    this.#counters.connectionsRefusedTotal++;
+    socket.on('error', () => undefined);
+    socket.destroy();
   }
 
   #gone(connection: Connection): void {

@@ -9,17 +9,8 @@ import { replyBlockStatus, replyDone, replyError, replyReadHeader } from './repl
 import { type RequestRules, errnoOf, refusal } from './request.js';
 import type { ServerShare } from './server-share.js';
 import type { BudgetWaiter } from './staging.js';
+import type { TransmissionHost } from './transmission-host.js';
 import { ActiveRequest, type CompletionOwner, callVolume } from './volume-call.js';
-
-/** The connection around a transmission. */
-export interface TransmissionHost {
-  pauseInput(): void;
-  resumeInput(): void;
-  /** The peer broke the protocol and loses its connection. */
-  fault(reason: string): void;
-  /** The last request is answered and no other will be: send what is queued and close. */
-  finished(): void;
-}
 
 // Where the parser stands in the stream. Plain numbers: it is compared several times for each request.
 const PHASE_HEADER = 0;
@@ -48,6 +39,9 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   #phase = PHASE_HEADER;
   #current: ActiveRequest;
   #headerFill = 0;
+  /** Since when a begun header, or a refused payload, has been incomplete; -1: neither. */
+  #partSince_ms = -1;
+  #statusPending = false;
   #skip = 0;
   #inFlight = 0;
   #bytesInFlight = 0;
@@ -81,6 +75,16 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   /** Milliseconds on the clock since when a begun payload has waited, or -1. */
   get payloadSince_ms(): number {
     return this.#payload.since_ms;
+  }
+
+  /** The same for a begun header, or for a refused payload that is being skipped. */
+  get partSince_ms(): number {
+    return this.#partSince_ms;
+  }
+
+  /** Bytes of write payloads that have arrived. */
+  get payloadBytes(): number {
+    return this.#payload.receivedBytes;
   }
 
   /** Takes a chunk. What a limit keeps from being parsed is held: the chunk then stays as it is until the host is told to resume its input. */
@@ -226,10 +230,12 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
             at += taken;
             this.#headerFill += taken;
             if (this.#headerFill < REQUEST_BYTES) {
+              if (this.#partSince_ms < 0) this.#partSince_ms = this.#share.clock.now();
               this.#idle.push(request);
               return at;
             }
             this.#headerFill = 0;
+            this.#partSince_ms = -1;
             valid = request.decode(this.#headerView, 0);
           }
           if (valid) this.#judge(request);
@@ -252,6 +258,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
           at += taken;
           this.#skip -= taken;
           if (this.#skip > 0) return at;
+          this.#partSince_ms = -1;
           this.#phase = PHASE_HEADER;
           break;
         }
@@ -301,6 +308,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
       }
       this.#skip = payloadLeft;
       this.#phase = PHASE_SKIP;
+      this.#partSince_ms = this.#share.clock.now();
     }
     replyError(this.#replies, request, errno, this.#session.structured, message);
     this.#idle.push(request);
@@ -317,6 +325,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     const writes = request.type === CMD.WRITE;
     const bytes = writes || request.type === CMD.READ ? request.length : 0;
     if (this.#inFlight >= limits.requestsInFlightMax) return false;
+    if (request.type === CMD.BLOCK_STATUS && this.#statusPending) return false;
     // A read's bytes count until the socket has taken them: so long they hold slab memory.
     const held = this.#bytesInFlight + this.#replies.queuedBytes;
     if ((this.#inFlight > 0 || !this.#replies.empty) && held + bytes > limits.bytesInFlightMax) return false;
@@ -335,12 +344,34 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   #execute(request: ActiveRequest, payload: Uint8Array | null): void {
     const { volume, everyWriteFua, counters } = this.#share;
     if (request.type === CMD.FLUSH) counters.flushesTotal++;
+    if (request.type === CMD.BLOCK_STATUS) {
+      this.#statusPending = true;
+      this.#share.statusTurns.add(() => this.#statusTurn(request));
+      return;
+    }
     try {
-      if (request.type === CMD.BLOCK_STATUS) this.#blockStatus(request);
-      else callVolume(volume, request, payload, everyWriteFua);
+      callVolume(volume, request, payload, everyWriteFua);
     } catch (error) {
-      if (!(error instanceof KeelsonError) || error instanceof AssertionFailure) this.#share.onBug(error);
-      if (request.inFlight) this.complete(request, KeelsonError.from(error), null);
+      this.#threw(request, error);
+    }
+  }
+
+  /** The volume threw instead of calling back. */
+  #threw(request: ActiveRequest, error: unknown): void {
+    if (!(error instanceof KeelsonError) || error instanceof AssertionFailure) this.#share.onBug(error);
+    if (request.inFlight) this.complete(request, KeelsonError.from(error), null);
+  }
+
+  #statusTurn(request: ActiveRequest): void {
+    this.#statusPending = false;
+    if (this.#closed) {
+      this.complete(request, null, null);
+      return;
+    }
+    try {
+      this.#blockStatus(request);
+    } catch (error) {
+      this.#threw(request, error);
     }
   }
 

@@ -27,11 +27,13 @@ export class RamVolume implements BlockVolume {
   readonly name: string;
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  readsWaiting = 0;
   readonly bytes: Buffer;
   /** Every call, in order; empty it as needed. Recorded only when `recording`. */
   readonly calls: Call[] = [];
   recording = true;
   payloadsOut = 0;
+  statusCalls = 0;
   /** The next call of this kind fails with this code. */
   failNext: { kind: Call['kind']; code: string } | null = null;
   /** The next call throws this instead of calling back. */
@@ -161,6 +163,7 @@ export class RamVolume implements BlockVolume {
   }
 
   blockStatus(offset: number, length: number, limit: number): StatusExtent[] {
+    this.statusCalls++;
     const extents: StatusExtent[] = [];
     let at = offset;
     while (at < offset + length && extents.length < limit) {

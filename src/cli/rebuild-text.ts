@@ -15,6 +15,8 @@ export function planText({ ranges, bytes, secondsEstimated }: RebuildPlan): stri
   if (ranges.length === 0) return 'nothing to rebuild\n';
   const rows = ranges.slice(0, RANGES_SHOWN_MAX).map(({ offset, length, from }) => [String(offset), bytesText(length), from]);
   const more = ranges.length > RANGES_SHOWN_MAX ? `  and ${ranges.length - RANGES_SHOWN_MAX} more ranges (--json prints them all)\n` : '';
-  const sums = Object.entries(bytes).map(([from, sum]) => `${from} ${bytesText(sum)}`);
+  const sums = Object.entries(bytes)
+    .filter(([from, sum]) => from !== 'lost' || sum > 0)
+    .map(([from, sum]) => `${from} ${bytesText(sum)}`);
   return `${textTable(['offset', 'length', 'from'], rows)}${more}in all: ${sums.join(', ')}; about ${secondsText(secondsEstimated)}\n`;
 }

@@ -93,5 +93,14 @@ export interface RebuildPlan {
   readonly ranges: readonly { readonly offset: Bytes; readonly length: Bytes; readonly from: RebuildSource }[];
   readonly bytes: Readonly<Record<RebuildSource, Bytes>>;
   readonly secondsEstimated: number;
+  /** What the seconds rest on. Left out by older servers. */
+  readonly rates?: {
+    /** Data of stripes that a rebuild gets through in a second; null: there was nothing to measure. */
+    readonly stripeBytesPerSecond: number | null;
+    /** The last rebuild of the running server, or a sample that was read for this plan. */
+    readonly measuredBy: 'rebuild' | 'sample';
+    readonly backupBytesPerSecond: number | null;
+  };
 }
-export type RebuildSource = 'survivor' | 'parity' | 'journal' | 'backup';
+/** lost: to be had from nowhere, an error from then on. */
+export type RebuildSource = 'survivor' | 'parity' | 'journal' | 'backup' | 'lost';

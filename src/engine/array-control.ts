@@ -4,13 +4,12 @@ import type { ArrayEngine } from './array-engine.js';
 import { arrayStatus } from './array-status.js';
 import { drainedLsn } from './backup-attach.js';
 import { failByHand, replaceMember } from './membership-change.js';
+import { estimateRebuild } from './rebuild-estimate.js';
 import type { RebuildProgress } from './rebuild-runner.js';
 
 type OnProgress = (progress: { readonly task: string; readonly doneBytes: Bytes; readonly totalBytes: Bytes }) => void;
 
 const PROGRESS_MS = 250;
-/** For the estimate of a plan, before anything was measured: bytes a second of the member being written. */
-const REBUILD_RATE_GUESS = 500e6;
 
 /** What the control socket asks of a running array. */
 export function arrayControl(engine: ArrayEngine) {
@@ -49,13 +48,8 @@ export function arrayControl(engine: ArrayEngine) {
 
     async rebuildPlan() {
       const outline = await engine.rebuild.plan();
-      const { survivor, parity, journal, backup } = outline.bytes;
-      const ranges = outline.ranges.filter((range) => range.from !== 'lost');
-      return {
-        ranges: ranges as { offset: number; length: number; from: 'survivor' | 'parity' | 'journal' | 'backup' }[],
-        bytes: { survivor, parity, journal, backup },
-        secondsEstimated: (parity + journal + backup) / REBUILD_RATE_GUESS,
-      };
+      const { seconds, ...rates } = await estimateRebuild(engine, outline);
+      return { ...outline, secondsEstimated: seconds, rates };
     },
 
     rebuild: (onProgress: OnProgress) => {

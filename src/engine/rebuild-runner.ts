@@ -47,6 +47,8 @@ export class RebuildRunner {
   lastError: KeelsonError | null = null;
   /** Figures of the last rebuild that ended well. */
   finished: RebuildProgress | null = null;
+  /** Data of stripes that the last run without the backup got through in a second. */
+  stripeBytesPerSecond: number | null = null;
   /** Sums of the runs before this one in the same episode: from the first member that wants a rebuild until none does. */
   #before: RebuildProgress | null = null;
 
@@ -133,6 +135,7 @@ export class RebuildRunner {
       this.#targetCount = this.#targets().length;
       await rebuilder.run();
       if (this.#stopped) return;
+      this.#measure(rebuilder);
       for (const member of this.#targets()) {
         const { index } = member;
         if (member.rebuiltStripes < state.geometry.stripes) continue;
@@ -158,6 +161,13 @@ export class RebuildRunner {
     } finally {
       this.#rebuilder = null;
     }
+  }
+
+  #measure({ counters }: Rebuilder): void {
+    const { geometry } = this.#engine.state;
+    const ms = this.#engine.parts.clock.now() - this.#startedAt;
+    if (counters.doneStripes === 0 || counters.fromBackup > 0 || ms <= 0) return;
+    this.stripeBytesPerSecond = (counters.doneStripes * geometry.k * geometry.chunkBytes * 1000) / ms;
   }
 
   #host() {

@@ -33,7 +33,7 @@ export const PLAN: RebuildPlan = {
     { offset: 0, length: 65536, from: 'parity' },
     { offset: 65536, length: 4096, from: 'journal' },
   ],
-  bytes: { survivor: 0, parity: 65536, journal: 4096, backup: 0 },
+  bytes: { survivor: 0, parity: 65536, journal: 4096, backup: 0, lost: 0 },
   secondsEstimated: 61,
 };
 

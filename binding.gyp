@@ -7,6 +7,7 @@
         'native/addon.cc',
         'native/cpu.cc',
         'native/views.cc',
+        'native/place_thread.cc',
         'native/self_test.cc',
         'native/gf256/field.cc',
         'native/gf256/plan.cc',

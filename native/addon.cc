@@ -9,6 +9,7 @@
 #include "gf256/exports.h"
 #include "io/device.h"
 #include "io/ring.h"
+#include "place_thread.h"
 #include "self_test.h"
 #include "views.h"
 
@@ -59,6 +60,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicate", Napi::Function::New(env, io::duplicate, "duplicate"));
   exports.Set("dupOver", Napi::Function::New(env, io::dupOver, "dupOver"));
   exports.Set("geometry", Napi::Function::New(env, io::geometry, "geometry"));
+  exports.Set("placeThread", Napi::Function::New(env, placeThread, "placeThread"));
   io::registerRing(env, exports);
   return exports;
 }

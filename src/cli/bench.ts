@@ -7,6 +7,12 @@ import { defineVerb } from './define-verb.js';
 
 const FIGURES = ['parity', 'volume'] as const;
 
+interface BenchOptions {
+  readonly json?: boolean;
+  readonly chart?: string;
+  readonly quick?: boolean;
+}
+
 export const addBench: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'bench',
@@ -16,7 +22,9 @@ export const addBench: AddVerb = (program, context) => {
     json: 'print the figures as JSON',
   })
     .argument('<what>', FIGURES.join(' or '))
-    .action(async (what: string, options: { json?: boolean }) => {
+    .option('--chart <file>', 'parity: also draw the figures, as an SVG file')
+    .option('--quick', 'parity: 64 KiB shards and the fastest kernels only, in seconds')
+    .action(async (what: string, options: BenchOptions) => {
       if (!FIGURES.some((name) => name === what)) {
         throw new KeelsonError('USAGE', 'no such benchmark', { found: what, expected: FIGURES.join(' or '), exit: EXIT.usage });
       }
@@ -26,7 +34,15 @@ export const addBench: AddVerb = (program, context) => {
           found: `no ${file}`,
           action: 'use a checkout of the repository',
         });
-      const child = spawn(process.execPath, options.json === true ? [file, '--json'] : [file], { stdio: 'inherit' });
+      if (what !== 'parity' && (options.chart !== undefined || options.quick === true)) {
+        throw new KeelsonError('USAGE', '--chart and --quick are for `bench parity`', { found: `bench ${what}`, exit: EXIT.usage });
+      }
+      const args = [
+        ...(options.json === true ? ['--json'] : []),
+        ...(options.quick === true ? ['--quick'] : []),
+        ...(options.chart === undefined ? [] : ['--chart', options.chart]),
+      ];
+      const child = spawn(process.execPath, [file, ...args], { stdio: 'inherit' });
       const status = await new Promise<number>((resolve, reject) => {
         child.once('error', reject);
         child.once('close', (code) => resolve(code ?? EXIT.failed));

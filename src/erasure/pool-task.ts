@@ -10,6 +10,8 @@ export interface PoolContext {
   readonly shared: SharedArrayBuffer;
   readonly byteOffset: number;
   readonly byteLength: number;
+  /** One counter, from which each worker takes its place among the threads. */
+  readonly places: Int32Array;
 }
 
 /** shards: the changed or wanted; present: only for reconstruct. */

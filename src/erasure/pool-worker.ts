@@ -1,5 +1,6 @@
 import { workerData } from 'node:worker_threads';
 import { KeelsonError } from '../base/errors.js';
+import { loadAddon } from '../native/load.js';
 import { ErasureCodec } from './codec.js';
 import { type PoolAnswer, type PoolContext, type PoolTask, runTask } from './pool-task.js';
 
@@ -8,8 +9,13 @@ const context = workerData as PoolContext;
 const codec = new ErasureCodec(context);
 const memory = new Uint8Array(context.shared, context.byteOffset, context.byteLength);
 
+/** From 1, so that the processor left over, if there is one, is the first: a process usually starts there. */
+const place = Atomics.add(context.places, 0, 1) + 1;
+
 export default function run(task: PoolTask): PoolAnswer {
   try {
+    // Each task anew: being woken for it may have brought the thread to the side of another one.
+    loadAddon().placeThread(place);
     return { failure: null, result: runTask(codec, memory, task) };
   } catch (error) {
     return { failure: KeelsonError.from(error).toRecord(), result: null };

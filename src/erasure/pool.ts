@@ -42,7 +42,8 @@ export class ErasurePool {
     this.#memory = memory;
     this.#inlineBytesMax = options.inlineBytesMax ?? INLINE_BYTES_MAX;
     const { k, m, isa } = this.codec;
-    const context: PoolContext = { k, m, isa, shared, byteOffset: memory.byteOffset, byteLength: memory.byteLength };
+    const places = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+    const context: PoolContext = { k, m, isa, shared, byteOffset: memory.byteOffset, byteLength: memory.byteLength, places };
     this.#piscina = new Piscina({
       filename: new URL('./pool-worker.js', import.meta.url).href,
       workerData: context,

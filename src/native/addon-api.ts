@@ -70,6 +70,12 @@ export interface Addon {
   duplicate(fd: number): number;
   geometry(fd: number): DeviceGeometry;
 
+  /**
+   * Moves the calling thread to the slot-th of the processors it may run on (slots beyond the last begin again), without binding it there. Returns the
+   * processor that it runs on, or -1 where that cannot be known.
+   */
+  placeThread(slot: number): number;
+
   /** undefined where io_uring is not permitted: see ringAvailable(). */
   readonly Ring: RingConstructor;
   /** '' when io_uring with what we need works here, else the reason. */

@@ -65,6 +65,7 @@ for (const args of [
   ['replace', '1'],
   ['status', '-c'],
   ['bench', 'disk'],
+  ['bench', 'volume', '--quick'],
   ['stress', '--faults', 'gremlins'],
   ['stress', '--seed', 'one'],
 ]) {

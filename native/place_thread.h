@@ -1,0 +1,6 @@
+#pragma once
+#include <napi.h>
+
+namespace keelson {
+Napi::Value placeThread(const Napi::CallbackInfo& info);
+}  // namespace keelson

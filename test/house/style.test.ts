@@ -5,7 +5,7 @@ import { filesUnder, ROOT } from './source-files.js';
 
 /** 400 is the aim; what lies between has until its next change to become two. */
 const FILE_LINES_MAX = 450;
-const FOLDERS = ['src', 'test', 'bench', 'native', 'scripts'].filter((folder) => existsSync(join(ROOT, folder)));
+const FOLDERS = ['src', 'test', 'bench', 'native', 'scripts', 'examples'].filter((folder) => existsSync(join(ROOT, folder)));
 
 const code = FOLDERS.flatMap((folder) => filesUnder(folder, '.ts', '.mjs', '.cc', '.h'));
 const typescript = code.filter(({ path }) => path.endsWith('.ts'));

@@ -27,6 +27,8 @@ export interface ClientHost {
   readonly fail: (finding: Finding) => void;
   readonly count: (promise: string) => void;
   readonly began: () => void;
+  /** A write was acknowledged. */
+  readonly acknowledged: () => void;
   /** An error reply: may the array answer so now? */
   readonly refused: (what: 'read' | 'write' | 'flush', code: string) => void;
 }
@@ -118,8 +120,10 @@ export class Clients {
     const done = (error: { code: string } | null): void => {
       if (!this.#answer()) return;
       if (!leaves) {
-        if (error === null) history.acknowledge(record, fua);
-        else {
+        if (error === null) {
+          history.acknowledge(record, fua);
+          this.#host.acknowledged();
+        } else {
           history.refuse(record);
           this.#host.refused('write', error.code);
         }

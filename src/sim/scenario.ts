@@ -26,7 +26,23 @@ export interface ScenarioEvent {
   readonly lot: number;
 }
 
-export const FAULT_KINDS = ['power-failure', 'process-crash', 'crash-in-stripe-task', 'clock-jump'] as const;
+export const PROCESS_FAULT_KINDS = ['power-failure', 'process-crash', 'crash-in-stripe-task', 'clock-jump'] as const;
+export const MEMBER_FAULT_KINDS = [
+  'read-error',
+  'latent-sector-error',
+  'write-error',
+  'sync-error',
+  'lost-write',
+  'misdirected-write',
+  'bit-rot',
+  'stall',
+  'slow-member',
+  'disconnect',
+  'reconnect',
+  'new-device',
+] as const;
+export type MemberFaultKind = (typeof MEMBER_FAULT_KINDS)[number];
+export const FAULT_KINDS = [...PROCESS_FAULT_KINDS, ...MEMBER_FAULT_KINDS] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Everything that makes a run: the same scenario goes the same way each time. */
@@ -36,6 +52,8 @@ export interface Scenario {
   readonly mix: ClientMix;
   /** Steps during which clients are at work. */
   readonly steps: number;
+  /** How soon the administrator looks after lost members, milliseconds. */
+  readonly repair_ms: number;
   readonly events: readonly ScenarioEvent[];
 }
 
@@ -82,17 +100,20 @@ export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAU
     hot: pick(random, [0, 6, 12]),
   };
   const steps = pick(random, [600, 1500, 4000]);
-  return { seed, shape, mix, steps, events: generateEvents(random, kinds, steps) };
+  const repair_ms = pick(random, [5, 100, 2000]);
+  // Some runs have crashes alone: they go on while nothing else is wrong.
+  const some = random.below(3) === 0 ? kinds.filter((kind) => PROCESS_FAULT_KINDS.some((other) => other === kind)) : kinds;
+  return { seed, shape, mix, steps, repair_ms, events: generateEvents(random, some, steps) };
 }
 
 function generateEvents(random: Random, kinds: readonly FaultKind[], steps: number): ScenarioEvent[] {
   const events: ScenarioEvent[] = [];
   if (kinds.length === 0) return events;
   let at = random.below(steps >> 1);
-  for (let left = 1 + random.below(8); left > 0 && at < steps; left--) {
+  for (let left = 1 + random.below(16); left > 0 && at < steps; left--) {
     events.push({ at, kind: pick(random, kinds), lot: random.u32() });
     // Often soon after the last one: in the recovery from it.
-    at += 1 + random.below(random.below(2) === 0 ? 120 : steps >> 1);
+    at += 1 + random.below(random.below(2) === 0 ? 120 : steps >> 2);
   }
   return events;
 }

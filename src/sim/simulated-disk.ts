@@ -54,6 +54,10 @@ export class SimulatedDisk {
   readonly inFlight = new Set<WriteInFlight>();
   /** false: it cannot be reached; what is on it stays. */
   connected = true;
+  /** Rises when it goes away: what was opened before is of no use any more, even when it comes back. */
+  plugged = 0;
+  /** Something was done to it since it last became a member. */
+  touched = false;
   readonly faults: DiskFaults = {
     failReads: 0,
     failWrites: 0,
@@ -139,8 +143,10 @@ export class SimulatedDisk {
       const elsewhere = this.#elsewhere(first, count, random);
       for (let i = 0; i < count; i++) {
         this.damaged.add(first + i);
+        const overwrites = this.#cache[elsewhere + i] !== undefined;
         this.#put(elsewhere + i, bytes, i);
-        this.damaged.add(elsewhere + i);
+        // What lands where nothing was harms nobody.
+        if (overwrites) this.damaged.add(elsewhere + i);
       }
       return bytes.length;
     }
@@ -238,6 +244,14 @@ export class SimulatedDisk {
       pages[page] = result;
       if (cached) this.#unsynced.push({ order: this.#order++, page, bytes: result });
     }
+  }
+
+  /** It goes away, perhaps without its cache. */
+  disconnect(random: Random): void {
+    this.plugged++;
+    this.connected = false;
+    if (random.below(2) === 0) this.processCrash(random);
+    else this.powerFailure(random);
   }
 
   /** Everything on it is gone: another, empty device in its place. */

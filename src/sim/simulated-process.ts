@@ -10,6 +10,7 @@ import type { SimulatedDisk, WriteInFlight } from './simulated-disk.js';
 import { EVENT, type Owner, type Scheduler } from './scheduler.js';
 
 const EBADF = -constants.errno.EBADF;
+const EIO = -constants.errno.EIO;
 /** Of a request on a healthy device, microseconds. */
 const LATENCY_US = 180;
 /** One request in so many takes much longer, so that later ones overtake it. */
@@ -22,11 +23,12 @@ export class SimulatedProcess implements Owner {
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly #disks: ReadonlyMap<string, SimulatedDisk>;
-  readonly #open = new Map<number, SimulatedDisk>();
+  readonly #open = new Map<number, { readonly disk: SimulatedDisk; readonly plugged: number }>();
   readonly #held: Map<SimulatedDisk, SimulatedProcess>;
   /** Operations of stripe threads until the process dies in the middle of a batch of them; Infinity: it does not. */
   dieAfterOps = Number.POSITIVE_INFINITY;
   onDeath: () => void = () => {};
+  mayDie: () => boolean = () => true;
 
   constructor(scheduler: Scheduler, random: Random, disks: ReadonlyMap<string, SimulatedDisk>, held: Map<SimulatedDisk, SimulatedProcess>) {
     this.scheduler = scheduler;
@@ -53,7 +55,7 @@ export class SimulatedProcess implements Owner {
     const holder = this.#held.get(disk);
     if (holder?.alive === true && (options.exclusive ?? true)) throw new KeelsonError('DEVICE_BUSY', `${path} is in use`);
     this.#held.set(disk, this);
-    this.#open.set(disk.handle, disk);
+    this.#open.set(disk.handle, { disk, plugged: disk.plugged });
     return new SimulatedDevice(this, disk, slab, () => {
       this.#open.delete(disk.handle);
       this.#held.delete(disk);
@@ -82,9 +84,11 @@ export class SimulatedProcess implements Owner {
   #operate(ops: Float64Array, at: number, view: Buffer): number {
     if (!this.alive) return EBADF;
     const [opcode, handle, memory, offset, length] = ops.subarray(at, at + 5) as unknown as [number, number, number, number, number];
-    const disk = this.#open.get(handle);
-    if (disk === undefined) return EBADF;
-    if (--this.dieAfterOps < 0) {
+    const open = this.#open.get(handle);
+    if (open === undefined) return EBADF;
+    const { disk, plugged } = open;
+    if (plugged !== disk.plugged) return EIO;
+    if (--this.dieAfterOps < 0 && this.mayDie()) {
       if (opcode === RING_WRITE) disk.inFlight.add({ offset, bytes: Uint8Array.from(view.subarray(memory, memory + length)) });
       this.onDeath();
       return EBADF;
@@ -117,6 +121,7 @@ class SimulatedDevice implements Device {
   readonly #slab: Slab;
   readonly #closed: () => void;
   #isOpen = true;
+  readonly #plugged: number;
   #idle: (() => void) | null = null;
 
   constructor(process: SimulatedProcess, disk: SimulatedDisk, slab: Slab, closed: () => void) {
@@ -127,6 +132,7 @@ class SimulatedDevice implements Device {
     this.path = disk.path;
     this.sizeBytes = disk.sizeBytes;
     this.handle = disk.handle;
+    this.#plugged = disk.plugged;
   }
 
   read(memory: SlabOffset, offset: Bytes, length: Bytes, done: IoDone, tag: number): void {
@@ -137,7 +143,7 @@ class SimulatedDevice implements Device {
   write(memory: SlabOffset, offset: Bytes, length: Bytes, done: IoDone, tag: number): void {
     this.#check(memory, offset, length);
     const write: WriteInFlight = { offset, bytes: Uint8Array.from(this.#slab.view.subarray(memory, memory + length)) };
-    this.#disk.inFlight.add(write);
+    if (this.#plugged === this.#disk.plugged) this.#disk.inFlight.add(write);
     this.#ask(
       EVENT.write,
       offset,
@@ -168,7 +174,7 @@ class SimulatedDevice implements Device {
     this.inFlight++;
     process.scheduler.after(process.latency(this.#disk), process, kind, () => {
       this.inFlight--;
-      const result = act();
+      const result = this.#plugged === this.#disk.plugged ? act() : EIO;
       process.scheduler.trace.add(this.handle, offset, result);
       done(result, tag);
       if (this.inFlight === 0) this.#idle?.();

@@ -8,8 +8,11 @@ import { assembleArray, memberPaths } from '../engine/assemble.js';
 import { createArray } from '../engine/create.js';
 import type { EngineLog } from '../engine/log.js';
 import type { Slab } from '../memory/slab.js';
+import { Administrator, scrubAll } from './administrator.js';
 import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
 import { Clients } from './clients.js';
+import { FaultAtlas } from './fault-atlas.js';
+import { strikeMember } from './member-faults.js';
 import type { Scenario, ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
 import { memberSizes, settingsFor, STRIPE_THREADS } from './settings.js';
@@ -70,6 +73,10 @@ class Simulation {
   readonly #scheduler: Scheduler;
   readonly #settings: Settings;
   readonly #disks = new Map<string, SimulatedDisk>();
+  readonly #members: SimulatedDisk[] = [];
+  readonly #atlas: FaultAtlas;
+  /** Members that were called failed when a write was acknowledged: what is on them is stale (P10). */
+  readonly #stale = new Set<number>();
   readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
   readonly #events: ScenarioEvent[];
   readonly #faults = new Map<string, number>();
@@ -100,7 +107,9 @@ class Simulation {
       const disk = new SimulatedDisk(path, index, sizes[index] as number);
       disk.onFault = (kind) => this.#fired(kind);
       this.#disks.set(path, disk);
+      this.#members.push(disk);
     }
+    this.#atlas = new FaultAtlas(scenario.shape, this.#members);
   }
 
   async run(): Promise<Outcome> {
@@ -166,6 +175,7 @@ class Simulation {
     const random = seededRandom(this.#scenario.seed + 0x9e37 * ++this.#processes);
     const next = new SimulatedProcess(this.#scheduler, random, this.#disks, this.#held);
     next.onDeath = () => this.#crash(this.#random.below(2) === 0 ? 'power-failure' : 'process-crash', 'crash-in-stripe-task');
+    next.mayDie = () => this.#atlas.mayCrash();
     this.#process = next;
     this.#death = new Promise((_, reject) => {
       this.#died = reject;
@@ -224,15 +234,60 @@ class Simulation {
     void engine.fatal.then((error) => {
       if (process.alive) this.#broke(error);
     });
-    for (const [index, member] of engine.state.members.entries())
-      if (member?.state !== 'online')
-        this.#fail({ promise: 'P10', message: `member ${index}, to which nothing was done, is ${member?.state ?? 'refused'}` });
+    this.#judgeMembers(engine);
+    this.#atlas.engine = engine;
     engine.start();
     return engine;
   }
 
+  /** P10: a member that missed acknowledged writes does not take part; one to which nothing was done does. */
+  #judgeMembers(engine: ArrayEngine): void {
+    this.#atlas.recorded.clear();
+    for (const [index, disk] of this.#members.entries()) {
+      const state = engine.state.members[index]?.state ?? 'missing';
+      this.#count('P10', 1);
+      if (state === 'online' && this.#stale.has(index))
+        this.#fail({ promise: 'P10', message: `member ${index} was away while writes went on, and takes part` });
+      if (state !== 'online' && !disk.touched)
+        this.#fail({ promise: 'P10', message: `member ${index}, to which nothing was done, is ${state}` });
+      if (state === 'missing' || state === 'failed') this.#atlas.recorded.add(index);
+    }
+  }
+
+  /** Looks at who failed, and has lost members replaced, for as long as the process lives. */
+  #lookAfter(engine: ArrayEngine): void {
+    const admin = new Administrator(engine, this.#members, this.#atlas);
+    const process = this.#process;
+    const look = (): void => {
+      this.#noteFailures(engine);
+      void admin.look((index) => this.#replaced(index)).catch((error: unknown) => process.alive && this.#broke(error));
+      this.#scheduler.after((this.#healed ? 5 : this.#scenario.repair_ms) * 1000, process, EVENT.driver, look);
+    };
+    this.#scheduler.after(this.#scenario.repair_ms * 1000, process, EVENT.driver, look);
+  }
+
+  #noteFailures(engine: ArrayEngine): void {
+    for (const member of engine.state.members)
+      if (member?.state === 'failed' && !this.#atlas.recorded.has(member.index))
+        void engine.failureRecorded(member).then(() => this.#atlas.recorded.add(member.index));
+  }
+
+  #replaced(index: number): void {
+    this.#stale.delete(index);
+    this.#atlas.recorded.delete(index);
+    const disk = this.#members[index] as SimulatedDisk;
+    disk.damaged.clear();
+    disk.touched = true;
+    this.#fired('replaced');
+  }
+
+  #acknowledged(engine: ArrayEngine): void {
+    for (const member of engine.state.members) if (member?.state === 'failed') this.#stale.add(member.index);
+  }
+
   async #serve(engine: ArrayEngine): Promise<void> {
     const count = (promise: string, times = 1): void => this.#count(promise, times);
+    this.#lookAfter(engine);
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
       this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count)));
@@ -248,10 +303,11 @@ class Simulation {
         open: () => this.#scheduler.steps < until,
         fail: (finding) => this.#fail(finding),
         count,
+        acknowledged: () => this.#acknowledged(engine),
         began: () => {
           this.#operations++;
         },
-        refused: (what, code) => this.#fail({ promise: 'P5', message: `a ${what} was answered with ${code}, although nothing is broken` }),
+        refused: (what, code) => this.#fail({ promise: 'P5', message: `a ${what} was answered with ${code}, although the array has all that it needs` }),
       },
       this.#process,
       engine.volume,
@@ -274,16 +330,26 @@ class Simulation {
   /** Everything is healed: the array has to come to rest, whole. */
   async #finish(engine: ArrayEngine): Promise<void> {
     this.#healed = true;
+    for (const disk of this.#members) disk.heal();
+    await this.#alive(this.#untilWhole(engine));
     await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
     if (!(await this.#alive(engine.destageLoop.drainAll())))
       this.#fail({ promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` });
     const count = (promise: string, times = 1): void => this.#count(promise, times);
+    if (this.#members.some(({ damaged, unreadable }) => damaged.size + unreadable.size > 0)) await this.#alive(scrubAll(engine));
     this.#report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
     this.#report(await this.#alive(checkParity(engine, count)));
     const process = this.#process;
     await this.#alive(engine.stop());
     if (process.openDevices > 0) this.#fail({ promise: 'leak', message: `${process.openDevices} devices are open after the stop` });
     process.alive = false;
+  }
+
+  /** All members are online: those that are lost are replaced, and rebuilt. */
+  async #untilWhole(engine: ArrayEngine): Promise<void> {
+    // What is still called online may have died: it is written to, and found out.
+    await engine.checkpointer.fence().catch(() => undefined);
+    await this.#until(() => engine.state.members.every((member) => member?.state === 'online'));
   }
 
   /** True when something was done, which the promises have to take in before the next step. */
@@ -301,20 +367,32 @@ class Simulation {
     switch (event.kind) {
       case 'power-failure':
       case 'process-crash':
+        if (!this.#atlas.mayCrash()) return this.#spared();
         if (this.#process.alive) this.#crash(event.kind, event.kind);
         return;
       case 'crash-in-stripe-task':
+        if (!this.#atlas.mayCrash()) return this.#spared();
         this.#process.dieAfterOps = random.below(40);
         return;
       case 'clock-jump':
         this.#fired('clock-jump');
         if (random.below(4) === 0) this.#scheduler.suspend(random.below(20_000_000));
         else this.#scheduler.wallOffset_ms += (random.below(2) === 0 ? 1 : -1) * random.below(1_000_000_000);
+        return;
+      default:
+        if (!strikeMember(event.kind, random, this.#members, this.#atlas, this.#scheduler)) this.#spared();
+        else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device') this.#fired(event.kind);
     }
+  }
+
+  /** The promises do not cover it now. */
+  #spared(): void {
+    this.#checks.set('spared', (this.#checks.get('spared') ?? 0) + 1);
   }
 
   #crash(how: 'power-failure' | 'process-crash', kind: string): void {
     this.#process.alive = false;
+    this.#atlas.engine = null;
     this.#held.clear();
     this.#fired(kind);
     this.#scheduler.trace.add(EVENT.fault, this.#scheduler.steps);

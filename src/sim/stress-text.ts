@@ -43,11 +43,11 @@ export function failureText({ seed, failure }: Outcome, scenario: Scenario): str
 }
 
 /** The events of a scenario, one a line. */
-export function scriptOf({ seed, shape, mix, steps, events }: Scenario): string[] {
+export function scriptOf({ seed, shape, mix, steps, repair_ms, events }: Scenario): string[] {
   const ring = shape.journalMembers === 0 ? 'on the stripe members' : `on ${shape.journalMembers} members`;
   return [
     `seed ${seed}: ${shape.dataMembers - shape.parity}+${shape.parity}, ring of ${shape.segments} x ${shape.segmentBytes} bytes, ${shape.copies} copies ${ring}, ${shape.stripes} stripes of ${shape.chunkBytes}-byte chunks`,
-    `clients: ${mix.lanes} requests in flight, up to ${mix.blocksMax} blocks, ${steps} steps`,
+    `clients: ${mix.lanes} requests in flight, up to ${mix.blocksMax} blocks, ${steps} steps; lost members are replaced after ${repair_ms} ms`,
     ...events.map(({ at, kind, lot }) => `step ${at}: ${kind} (${lot})`),
   ];
 }

@@ -24,6 +24,7 @@ export const FOUND: readonly Scenario[] = [
       hot: 12,
     },
     steps: 4000,
+    repair_ms: 100,
     events: [
       {
         at: 76,
@@ -84,6 +85,7 @@ export const FOUND: readonly Scenario[] = [
       hot: 6,
     },
     steps: 1500,
+    repair_ms: 100,
     events: [
       {
         at: 601,

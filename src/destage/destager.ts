@@ -17,6 +17,7 @@ import {
   type StripeOutcome,
   type StripePool,
 } from '../stripe/stripe-pool.js';
+import { certainBelow } from '../stripe/slot-state.js';
 import { GroupPlan, type StripeBatch, ZeroPlan } from './task-plan.js';
 
 /** What the destager asks of the array around it. */
@@ -301,8 +302,7 @@ export class Destager {
         for (let d = 0; d < geometry.k; d++) {
           const word = d * geometry.rows + row;
           const member = geometry.memberOf(stripe, d);
-          const readable = (view.handle[member] as number) >= 0 && stripe < (view.rebuiltStripes[member] as number);
-          if (batch.sources[base + word] !== SOURCE_KEEP || (readable && all[i] === 0)) continue;
+          if (batch.sources[base + word] !== SOURCE_KEEP || (certainBelow(view, member, stripe) && all[i] === 0)) continue;
           // What is journaled and not destaged is the newest, and after a crash the only content to be trusted.
           const block = stripe * geometry.stripeBlocks + word;
           if (!this.#isUndestaged(block)) wanted.push(word);

@@ -108,9 +108,10 @@ export class ArrayEngine {
       },
     });
     this.reader = new RingReader(this.journal, slab);
-    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, clock, parts.generation, (member, error) =>
-      this.#markFailed(member, error),
-    );
+    this.checkpointer = new Checkpointer(state, this.journal, plan.meta, clock, parts.generation, (member, error) => {
+      // The round that met it goes on by itself; until it is recorded nothing is acknowledged that the member does not have.
+      void this.failMember(member, error);
+    });
     this.checkpointer.settleTasks = () => pool.settled();
     this.checkpointer.stripesReach = () => Math.max(this.destager.reachSeq, this.rebuild.reachSeq);
     this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
@@ -303,7 +304,7 @@ export class ArrayEngine {
   #markFailed(member: Member, error: KeelsonError): boolean {
     if (member.state === 'failed') return false;
     member.state = 'failed';
-    this.state.lostBeforeCrash = false;
+    if (member.index < this.state.shape.dataMembers) this.state.lostBeforeCrash = false;
     this.state.tasksCountOnFailed = true;
     const path = member.device.path;
     this.parts.log.error({ member: member.index, path, error: error.describe() }, 'member failed');

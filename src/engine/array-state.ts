@@ -75,14 +75,17 @@ export class ArrayState {
     const n = this.shape.dataMembers;
     const handle = new Int32Array(n).fill(-1);
     const rebuiltStripes = new Float64Array(n).fill(Number.POSITIVE_INFINITY);
+    const durableStripes = new Float64Array(n).fill(Number.POSITIVE_INFINITY);
     for (let i = 0; i < n; i++) {
       const member = this.members[i];
       if (member === null || member === undefined) continue;
       if (member.state !== 'online' && member.state !== 'rebuilding') continue;
       handle[i] = member.device.handle;
-      if (member.state === 'rebuilding') rebuiltStripes[i] = member.rebuiltStripes;
+      if (member.state !== 'rebuilding') continue;
+      rebuiltStripes[i] = member.rebuiltStripes;
+      durableStripes[i] = member.durableStripes;
     }
-    return { handle, rebuiltStripes, integrityKnown: this.integrityKnown.slice(), zeroesDoubted: this.lost.unlisted };
+    return { handle, rebuiltStripes, durableStripes, integrityKnown: this.integrityKnown.slice(), zeroesDoubted: this.lost.unlisted };
   }
 
   /** True when data member i can be read at this stripe. */

@@ -308,8 +308,9 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   await engine.checkpointer.fence();
   state.lostBeforeCrash = state.lostDataMembers().every((index) => {
     const before = checkpoint.members.find((row) => row.index === index)?.state;
-    // One that was being rebuilt had got further than the checkpoint says: rows between were touched as whole.
-    return (before === 'failed' || before === 'missing') && state.members[index]?.state !== 'rebuilding';
+    // One that was being rebuilt counts as whole below its mark, so it has to be there still.
+    const now = state.members[index]?.state ?? 'missing';
+    return before === 'failed' || before === 'missing' || (before === 'rebuilding' && now === 'rebuilding');
   });
   distrustTouchedRows(engine);
   await engine.replicator.run();

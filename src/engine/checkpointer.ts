@@ -144,17 +144,21 @@ export class Checkpointer {
     // Without a backup nothing is drained: the cursor follows the other one (P3).
     const drained = state.protection === 'unprotected' ? Math.max(wanted, destaged) : wanted;
     const moved = destaged > journal.destagedSeq;
-    let whole = true;
-    if (moved || this.#clean || this.#wantFlush) {
-      whole = await this.#flushStripes();
-      this.#wantFlush = !whole;
-    }
-    // Rows that tasks of a moment ago may yet tear still counted on the failed member: it is not called failed before they have ended, since from then on
-    // a crash leaves its blocks of torn rows in the ring (ArrayState.lostBeforeCrash).
-    while (state.tasksCountOnFailed) {
-      state.tasksCountOnFailed = false;
-      await this.settleTasks();
-    }
+    let flush = moved || this.#clean || this.#wantFlush;
+    do {
+      // Rows that tasks of a moment ago may yet tear, and that a power failure may tear until they are flushed, still counted on the failed member: it is not called failed
+      // before that, since from then on a crash leaves its blocks of torn rows in the ring (ArrayState.lostBeforeCrash).
+      while (state.tasksCountOnFailed) {
+        state.tasksCountOnFailed = false;
+        await this.settleTasks();
+        flush = true;
+      }
+      if (!flush) break;
+      flush = false;
+      this.#wantFlush = !(await this.#flushStripes());
+      // The cursors, and the bitmap that belongs to them, rest on a flush of all who are left.
+      if (this.#wantFlush) return false;
+    } while (state.tasksCountOnFailed);
     const raise = this.#wantEpoch;
     if (raise) {
       this.#wantEpoch = false;
@@ -170,6 +174,7 @@ export class Checkpointer {
       });
       throw state.failure;
     }
+    const marks = targets.map((member) => this.#rebuiltOf(member));
     const checkpoint = this.#compose(destaged, drained, tail, !raise);
     const failures = raise
       ? await raiseEpoch(targets, checkpoint, this.#region)
@@ -179,6 +184,7 @@ export class Checkpointer {
           state.shape.arrayUuid,
           this.#region,
         );
+    let whole = true;
     for (let i = 0; i < targets.length; i++) {
       const error = failures[i];
       if (error === null || error === undefined) continue;
@@ -186,6 +192,7 @@ export class Checkpointer {
       whole = false;
     }
     if (!whole) return false;
+    for (const [i, mark] of marks.entries()) (targets[i] as Member).durableStripes = mark;
     if (destaged > journal.destagedSeq) journal.setDestaged(destaged);
     if (drained > journal.drainedSeq) journal.setDrained(drained);
     journal.removeBefore(tail);

@@ -114,6 +114,8 @@ export interface Member {
   superblock: Superblock;
   state: MemberState;
   rebuiltStripes: number;
+  /** Of those, what a checkpoint says. */
+  durableStripes: number;
   readErrors: number;
   writeErrors: number;
   checksumErrors: number;

@@ -88,6 +88,7 @@ export function makeMember(device: Device, superblock: Superblock, state: Member
     superblock,
     state,
     rebuiltStripes,
+    durableStripes: rebuiltStripes,
     readErrors: 0,
     writeErrors: 0,
     checksumErrors: 0,
@@ -174,12 +175,20 @@ export async function raiseEpoch(members: readonly Member[], checkpoint: Checkpo
 
 /**
  * Reads the superblock again and throws EPOCH_FENCED when it is no longer what this process wrote: another one has taken the member over.
- * Rejects with the read error when it cannot be read.
+ * SUPERBLOCK_LOST when it is an older one of ours. Rejects with the read error when it cannot be read.
  */
 export async function verifyEpoch(member: Member, region: SlabRegion): Promise<void> {
   const now = await readSuperblock(member.device, region);
   const ours = member.superblock;
   if (now.memberUuid === ours.memberUuid && now.epoch === ours.epoch && now.generation === ours.generation) return;
+  if (now.memberUuid === ours.memberUuid && now.epoch <= ours.epoch && now.generation <= ours.generation) {
+    // The device acknowledged our last superblock and lost it: nobody else was here.
+    throw new KeelsonError('SUPERBLOCK_LOST', `${member.device.path} lost a superblock that it had taken`, {
+      found: `epoch ${now.epoch}, generation ${now.generation}`,
+      expected: `epoch ${ours.epoch}, generation ${ours.generation}`,
+      action: 'the next change of the membership writes it again; replace the device if it happens more often',
+    });
+  }
   throw new KeelsonError('EPOCH_FENCED', `${member.device.path} was taken over by another process`, {
     found: `member ${now.memberUuid}, epoch ${now.epoch}, generation ${now.generation}`,
     expected: `member ${ours.memberUuid}, epoch ${ours.epoch}, generation ${ours.generation}`,

@@ -5,7 +5,23 @@ import type { FaultAtlas } from './fault-atlas.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 
 /** Errors of a repair that mean: not now. Another attempt is made later. */
-const LATER = new Set(['WOULD_LOSE_DATA', 'DEVICE_MISSING', 'DEVICE_BUSY', 'DEVICE_READ', 'DEVICE_WRITE', 'DEVICE_SYNC', 'SHUTTING_DOWN']);
+const LATER = new Set([
+  'WOULD_LOSE_DATA',
+  'MEMBER_HOLDS_DATA',
+  'DEVICE_MISSING',
+  'DEVICE_BUSY',
+  'DEVICE_READ',
+  'DEVICE_WRITE',
+  'DEVICE_SYNC',
+  'SHUTTING_DOWN',
+]);
+
+/** What becomes of a member that is to get a device. */
+export interface ReplacementNews {
+  replacing(index: number): void;
+  replaced(index: number): void;
+  refused(index: number): void;
+}
 
 /** Who looks after a simulated array: puts devices that are there into the places of members that are lost, and has what is damaged scrubbed. */
 export class Administrator {
@@ -27,14 +43,16 @@ export class Administrator {
   /** Members that are neither online nor on their way. */
   lost(): number[] {
     const { state } = this.#engine;
-    return state.records.map(({ index }) => index).filter((index) => {
-      const now = state.members[index]?.state;
-      return now !== 'online' && now !== 'rebuilding';
-    });
+    return state.records
+      .map(({ index }) => index)
+      .filter((index) => {
+        const now = state.members[index]?.state;
+        return now !== 'online' && now !== 'rebuilding';
+      });
   }
 
-  /** One round of what there is to do. replaced: told of each member that got a device. */
-  async look(replaced: (index: number) => void): Promise<void> {
+  /** One round of what there is to do. */
+  async look(told: ReplacementNews): Promise<void> {
     if (this.#busy) return;
     this.#busy = true;
     try {
@@ -42,12 +60,16 @@ export class Administrator {
         const disk = this.#disks[index] as SimulatedDisk;
         if (!disk.connected) continue;
         try {
+          told.replacing(index);
           await replaceMember(this.#engine, String(index), disk.path);
-          replaced(index);
+          told.replaced(index);
         } catch (error) {
+          told.refused(index);
           const known = KeelsonError.from(error);
           // A device that does not work is put away for another one.
-          if (known.code.startsWith('DEVICE_') && disk.connected) disk.wipe();
+          // Superblocks of two members, where a crash cut a replacement short, are refused like foreign data.
+          const useless = known.code.startsWith('DEVICE_') || known.code === 'MEMBER_HOLDS_DATA';
+          if (useless && disk.connected) disk.wipe();
           if (!LATER.has(known.code)) throw known;
         }
       }

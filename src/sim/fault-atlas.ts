@@ -5,6 +5,9 @@ import type { MemberLayout } from '../member/member-api.js';
 import type { ScenarioShape } from './scenario.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 
+/** So soon after a failed request the engine has failed the member, or never will. */
+const CONCLUSION_US = 200_000;
+
 export const ZONES = ['superblock', 'checkpoint', 'integrity', 'journal', 'data'] as const;
 export type Zone = (typeof ZONES)[number];
 
@@ -25,8 +28,15 @@ export class FaultAtlas {
   engine: ArrayEngine | null = null;
   /** Members that the engine has recorded as failed: every other member's table says so. */
   readonly recorded = new Set<number>();
+  /** Members whose device went away, perhaps to come back as another one, and of which the engine may not know yet. */
+  readonly unplugged = new Set<number>();
 
-  constructor(shape: ScenarioShape, disks: readonly SimulatedDisk[]) {
+  /** When a request to the member failed: the engine may not have drawn its conclusions yet. */
+  readonly #failedAt_us = new Map<number, number>();
+  readonly #now_us: () => number;
+
+  constructor(shape: ScenarioShape, disks: readonly SimulatedDisk[], now_us: () => number) {
+    this.#now_us = now_us;
     this.#shape = shape;
     this.#disks = disks;
     const ringBytes = shape.segmentBytes * shape.segments;
@@ -84,10 +94,34 @@ export class FaultAtlas {
     return failReads + failWrites + failSyncs + loseWrites + misdirectWrites > 0;
   }
 
+  requestFailed(index: number): void {
+    this.#failedAt_us.set(index, this.#now_us());
+  }
+
+  /** A new process has judged all members. */
+  judged(): void {
+    this.recorded.clear();
+    this.unplugged.clear();
+    this.#failedAt_us.clear();
+  }
+
+  #suspect(index: number): boolean {
+    if (this.unplugged.has(index)) return true;
+    const failed = this.#failedAt_us.get(index);
+    return failed !== undefined && (this.engine === null || this.#now_us() - failed < CONCLUSION_US);
+  }
+
   /** Something is wrong with the member, or may be. */
   inHarm(index: number): boolean {
     const disk = this.#disks[index] as SimulatedDisk;
-    return !disk.connected || disk.damaged.size > 0 || disk.unreadable.size > 0 || this.#pending(index) || !this.#online(index);
+    return (
+      !disk.connected ||
+      disk.damaged.size > 0 ||
+      disk.unreadable.size > 0 ||
+      this.#pending(index) ||
+      !this.#online(index) ||
+      this.#suspect(index)
+    );
   }
 
   #online(index: number): boolean {
@@ -99,18 +133,36 @@ export class FaultAtlas {
     const harmed = this.#disks.map((_, i) => i).filter((i) => i === index || this.inHarm(i));
     const { parity, copies } = this.#shape;
     if (this.holdsRing(index) && harmed.filter((i) => this.holdsRing(i)).length > copies - 1) return false;
+    if (this.holdsRing(index) && !this.#ringSurvives(harmed)) return false;
     if (!this.holdsData(index)) return true;
     if (this.engine === null || this.engine.state.untrustedStripes > 0) return false;
     return harmed.filter((i) => this.holdsData(i)).length <= parity;
+  }
+
+  /** Every segment that is not in the stripes has a copy beside these members: new copies on a replacement take their time. */
+  #ringSurvives(harmed: readonly number[]): boolean {
+    if (this.engine === null) return true;
+    const { journal, state } = this.engine;
+    const positions = state.journalPositions();
+    for (let seq = journal.destagedSeq; seq <= journal.headSeq; seq++) {
+      const slot = journal.table.slotOf(seq);
+      if (journal.table.seq[slot] !== seq || journal.table.used[slot] === 0) continue;
+      const mask = journal.table.copies[slot] as number;
+      if (!positions.some((index, position) => (mask & (1 << position)) !== 0 && !harmed.includes(index))) return false;
+    }
+    return true;
   }
 
   /** The array must survive that everything stops now. */
   mayCrash(): boolean {
     return this.#disks.every((disk, index) => {
       if (!this.holdsData(index)) return true;
+      if (this.#suspect(index) && (this.engine === null || this.engine.state.members[index]?.state === 'online')) return false;
       const state = this.engine?.state.members[index]?.state;
       if (this.engine !== null && state !== 'online' && state !== 'rebuilding') return this.recorded.has(index) || state === undefined;
       if (this.engine === null && this.recorded.has(index)) return true;
+      // What is below the mark of a rebuild counts as whole, and has to be found again.
+      if (state === 'rebuilding') return disk.connected && !this.#pending(index) && disk.damaged.size === 0 && disk.unreadable.size === 0;
       return disk.connected && !this.#pending(index) && !this.#damagedIn(index, ['integrity', 'data']);
     });
   }

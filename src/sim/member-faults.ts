@@ -44,9 +44,11 @@ export function strikeMember(
       faults.misdirectWrites += 1;
       return true;
     case 'disconnect':
+      atlas.unplugged.add(index);
       disk.disconnect(random);
       return true;
     case 'new-device':
+      atlas.unplugged.add(index);
       disk.disconnect(random);
       disk.wipe();
       disk.connected = true;

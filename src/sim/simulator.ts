@@ -8,11 +8,12 @@ import { assembleArray, memberPaths } from '../engine/assemble.js';
 import { createArray } from '../engine/create.js';
 import type { EngineLog } from '../engine/log.js';
 import type { Slab } from '../memory/slab.js';
-import { Administrator, scrubAll } from './administrator.js';
+import { scrubAll } from './administrator.js';
 import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
 import { strikeMember } from './member-faults.js';
+import { MemberWatch } from './member-watch.js';
 import type { Scenario, ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
 import { memberSizes, settingsFor, STRIPE_THREADS } from './settings.js';
@@ -30,6 +31,9 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  *   Power     may fail between any two events, also during recovery, and twice in a row. Of everything not synced, and of every write on its way, any set of
  *             512-byte sectors is left.
  *   Process   may die between any two events (kill -9), and in the middle of a batch of a stripe thread. What ended stays; of each write on its way any set of sectors lands.
+ *   Devices   give errors, once (reads, writes, fdatasync: what that covered may never reach the medium) or until they are written again; rot in every zone; acknowledge writes
+ *             and lose them, or put them into another place; stall, are slow, go away and come back stale, or are replaced by empty ones. fault-atlas.ts keeps to what the
+ *             promises cover, and goes as far as that. An administrator replaces what is lost and scrubs what is damaged.
  *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks or only to sectors. They
  *             may go away before their reply.
  *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.
@@ -75,8 +79,7 @@ class Simulation {
   readonly #disks = new Map<string, SimulatedDisk>();
   readonly #members: SimulatedDisk[] = [];
   readonly #atlas: FaultAtlas;
-  /** Members that were called failed when a write was acknowledged: what is on them is stale (P10). */
-  readonly #stale = new Set<number>();
+  readonly #watch: MemberWatch;
   readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
   readonly #events: ScenarioEvent[];
   readonly #faults = new Map<string, number>();
@@ -105,11 +108,21 @@ class Simulation {
     const sizes = memberSizes(scenario.shape);
     for (const [index, path] of memberPaths(this.#settings).entries()) {
       const disk = new SimulatedDisk(path, index, sizes[index] as number);
-      disk.onFault = (kind) => this.#fired(kind);
+      disk.onFault = (kind) => {
+        this.#fired(kind);
+        if (kind.endsWith('-error')) this.#atlas.requestFailed(index);
+      };
       this.#disks.set(path, disk);
       this.#members.push(disk);
     }
-    this.#atlas = new FaultAtlas(scenario.shape, this.#members);
+    this.#atlas = new FaultAtlas(scenario.shape, this.#members, () => this.#scheduler.now_us);
+    this.#watch = new MemberWatch(this.#members, this.#atlas, this.#scheduler, {
+      fail: (finding) => this.#fail(finding),
+      count: (promise, times = 1) => this.#count(promise, times),
+      fired: (kind) => this.#fired(kind),
+      broke: (error) => this.#broke(error),
+      repair_ms: () => (this.#healed ? 5 : scenario.repair_ms),
+    });
   }
 
   async run(): Promise<Outcome> {
@@ -234,60 +247,15 @@ class Simulation {
     void engine.fatal.then((error) => {
       if (process.alive) this.#broke(error);
     });
-    this.#judgeMembers(engine);
+    this.#watch.judge(engine);
     this.#atlas.engine = engine;
     engine.start();
     return engine;
   }
 
-  /** P10: a member that missed acknowledged writes does not take part; one to which nothing was done does. */
-  #judgeMembers(engine: ArrayEngine): void {
-    this.#atlas.recorded.clear();
-    for (const [index, disk] of this.#members.entries()) {
-      const state = engine.state.members[index]?.state ?? 'missing';
-      this.#count('P10', 1);
-      if (state === 'online' && this.#stale.has(index))
-        this.#fail({ promise: 'P10', message: `member ${index} was away while writes went on, and takes part` });
-      if (state !== 'online' && !disk.touched)
-        this.#fail({ promise: 'P10', message: `member ${index}, to which nothing was done, is ${state}` });
-      if (state === 'missing' || state === 'failed') this.#atlas.recorded.add(index);
-    }
-  }
-
-  /** Looks at who failed, and has lost members replaced, for as long as the process lives. */
-  #lookAfter(engine: ArrayEngine): void {
-    const admin = new Administrator(engine, this.#members, this.#atlas);
-    const process = this.#process;
-    const look = (): void => {
-      this.#noteFailures(engine);
-      void admin.look((index) => this.#replaced(index)).catch((error: unknown) => process.alive && this.#broke(error));
-      this.#scheduler.after((this.#healed ? 5 : this.#scenario.repair_ms) * 1000, process, EVENT.driver, look);
-    };
-    this.#scheduler.after(this.#scenario.repair_ms * 1000, process, EVENT.driver, look);
-  }
-
-  #noteFailures(engine: ArrayEngine): void {
-    for (const member of engine.state.members)
-      if (member?.state === 'failed' && !this.#atlas.recorded.has(member.index))
-        void engine.failureRecorded(member).then(() => this.#atlas.recorded.add(member.index));
-  }
-
-  #replaced(index: number): void {
-    this.#stale.delete(index);
-    this.#atlas.recorded.delete(index);
-    const disk = this.#members[index] as SimulatedDisk;
-    disk.damaged.clear();
-    disk.touched = true;
-    this.#fired('replaced');
-  }
-
-  #acknowledged(engine: ArrayEngine): void {
-    for (const member of engine.state.members) if (member?.state === 'failed') this.#stale.add(member.index);
-  }
-
   async #serve(engine: ArrayEngine): Promise<void> {
     const count = (promise: string, times = 1): void => this.#count(promise, times);
-    this.#lookAfter(engine);
+    this.#watch.lookAfter(engine, this.#process);
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
       this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count)));
@@ -303,11 +271,12 @@ class Simulation {
         open: () => this.#scheduler.steps < until,
         fail: (finding) => this.#fail(finding),
         count,
-        acknowledged: () => this.#acknowledged(engine),
+        acknowledged: () => this.#watch.acknowledged(engine),
         began: () => {
           this.#operations++;
         },
-        refused: (what, code) => this.#fail({ promise: 'P5', message: `a ${what} was answered with ${code}, although the array has all that it needs` }),
+        refused: (what, code) =>
+          this.#fail({ promise: 'P5', message: `a ${what} was answered with ${code}, although the array has all that it needs` }),
       },
       this.#process,
       engine.volume,
@@ -367,11 +336,10 @@ class Simulation {
     switch (event.kind) {
       case 'power-failure':
       case 'process-crash':
-        if (!this.#atlas.mayCrash()) return this.#spared();
-        if (this.#process.alive) this.#crash(event.kind, event.kind);
+        if (!this.#atlas.mayCrash()) this.#spared();
+        else if (this.#process.alive) this.#crash(event.kind, event.kind);
         return;
       case 'crash-in-stripe-task':
-        if (!this.#atlas.mayCrash()) return this.#spared();
         this.#process.dieAfterOps = random.below(40);
         return;
       case 'clock-jump':

@@ -1,7 +1,7 @@
 import { decodeRow } from './decode-row.js';
 import { CRC_LOST, CRC_UNWRITTEN, fitsEntry, integrityEntry } from './geometry.js';
 import { ROLE_INPUT, ROLE_NEW, ROLE_NONE, ROLE_OLD, ROLE_OLD_AND_NEW, ROLE_OUTPUT, ROLE_UPDATE, ROLE_ZERO } from './roles.js';
-import { rowsSurvive, sameAsLost } from './row-loss.js';
+import { rowsSurvive, sameAsUncertain } from './row-loss.js';
 import {
   type ApplyTask,
   SOURCE_KEEP,
@@ -149,9 +149,10 @@ export class ApplyOperation {
     let nonZero = false;
     for (let d = 0; d < k; d++) {
       const source = task.sources[(first + i) * stripeBlocks + d * rows + row] as number;
-      const state = ws.state[(i * n + d) * rows + row];
+      const state = ws.state[(i * n + d) * rows + row] as number;
       if (source === SOURCE_KEEP) {
-        if (state === SLOT_ABSENT) keptLost = true;
+        // Unwritten is something that is known only while we run, when the member is away: a crash would forget it.
+        if (state === SLOT_ABSENT || (!ws.certain(i, d) && ws.entry(i, d, row) !== CRC_LOST)) keptLost = true;
         else if (state === SLOT_READABLE) {
           keptReads += 1;
           nonZero = true;
@@ -160,8 +161,7 @@ export class ApplyOperation {
       }
       if (source < SOURCE_LOST) {
         nonZero = true;
-        if (state !== SLOT_ABSENT || !sameAsLost(ws, i, d, row, task.crcs[(first + i) * stripeBlocks + d * rows + row] as number))
-          changes = true;
+        if (!sameAsUncertain(ws, i, d, row, state, task.crcs[(first + i) * stripeBlocks + d * rows + row] as number)) changes = true;
       } else if (state !== SLOT_ZERO) changes = true;
       if (state === SLOT_READABLE) oldReads += 1;
       else if (state === SLOT_ABSENT) oldLost = true;

@@ -108,13 +108,16 @@ export function rowsSurvive(ws: Workspace, i: number, given: Uint16Array): boole
 }
 
 /**
- * Before a write, with the row's slots as loadRow leaves them: true when the content given for a lost block is what its row's parity already gives. So it is when the block
+ * Before a write, with the row's slots as loadRow leaves them: true when the content given for a block that is lost, or would be in a crash, is what it or its row's
+ * parity already gives. So it is when the block
  * was journaled only for a neighbour to be written: were the row written again for it, its other lost blocks would have to be journaled in turn, and again this one for
  * them, without end.
  */
-export function sameAsLost(ws: Workspace, i: number, d: number, row: number, crc: number): boolean {
+export function sameAsUncertain(ws: Workspace, i: number, d: number, row: number, state: number, crc: number): boolean {
   const { k, m, n, rows } = ws.geometry;
+  if (ws.certain(i, d)) return false;
   if (ws.entry(i, d, row) !== integrityEntry(crc) || integrityEntry(crc) === CRC_UNKNOWN) return false;
+  if (state !== SLOT_ABSENT) return true;
   let lost = 0;
   for (let shard = 0; shard < n; shard++) {
     const stale = shard >= k && ws.entry(i, shard, row) === CRC_STALE;

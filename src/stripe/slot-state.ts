@@ -46,3 +46,8 @@ export function slotState(access: number, entry: number): number {
   if (entry === CRC_LOST || ((access & ACCESS_KNOWN) !== 0 && entry === CRC_UNWRITTEN)) return SLOT_ZERO;
   return (access & ACCESS_READ) !== 0 ? SLOT_READABLE : SLOT_ABSENT;
 }
+
+/** The member is there, and what it holds of this stripe is still there after a crash. */
+export function certainBelow(view: MemberView, member: number, stripe: number): boolean {
+  return (view.handle[member] as number) >= 0 && stripe < ((view.durableStripes ?? view.rebuiltStripes)[member] as number);
+}

@@ -27,6 +27,11 @@ export interface MemberView {
   readonly handle: Int32Array;
   readonly rebuiltStripes: Float64Array;
   /**
+   * Of rebuiltStripes, what a checkpoint says: above it a crash takes the member's blocks back. Left out: the same. A row of which a block that stays is not certain to
+   * survive a crash (here, or its member is away) is not written before that block is journaled, even when it is known to be unwritten.
+   */
+  readonly durableStripes?: Float64Array;
+  /**
    * 1: the integrity table of this member is known (loaded, or kept by us since), and believed also while the member is away: an UNWRITTEN entry is then no loss.
    * 0: every entry is an unknown checksum, except below a finite rebuiltStripes; so for a blank replacement whose predecessor's table is not at hand.
    */
@@ -39,7 +44,7 @@ export const STRIPE_DONE = 0;
 /** Nothing was written: more than m shards of some needed row are lost or corrupt. rows of the result says which. */
 export const STRIPE_BEYOND = 1;
 /**
- * Only apply: nothing was written: a lost data block of a touched row is neither given as a source nor unwritten. It has to be recovered and journaled first
+ * Only apply: nothing was written: a data block of a touched row that is not given as a source is lost, or would be in a crash. It has to be recovered and journaled first
  * (the degraded write hole).
  */
 export const STRIPE_NEEDS_LOST = 2;

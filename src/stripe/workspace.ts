@@ -6,7 +6,7 @@ import { BlockOps } from './block-ops.js';
 import { CrcBatch } from './crc-batch.js';
 import { integrityEntry, type StripeGeometry } from './geometry.js';
 import { RowMath } from './row-math.js';
-import { memberAccess, NO_PAGE, SLOT_BAD, SLOT_LOADED, SLOT_WANTED, slotState } from './slot-state.js';
+import { certainBelow, memberAccess, NO_PAGE, SLOT_BAD, SLOT_LOADED, SLOT_WANTED, slotState } from './slot-state.js';
 import type { MemberView, StripeOutcome } from './stripe-pool.js';
 
 /** The part of the addon that stripe work uses. */
@@ -97,9 +97,13 @@ export class Workspace {
     const { n, rows } = this.geometry;
     assert(scratch.pages >= n * rows, 'scratch of at least one stripe');
     this.view = view;
+    this.#uncertain = view.handle.some((handle, i) => handle < 0 || !certainBelow(view, i, Number.MAX_SAFE_INTEGER));
     this.#scratch = scratch;
     this.tally = newTally(n);
   }
+
+  /** Some member is away, or being rebuilt. */
+  #uncertain = false;
 
   /** Starts a batch: stripes[first .. first + count - 1] become 0 .. count - 1. All scratch pages are free again, all slots ABSENT and without page. */
   beginBatch(stripes: Float64Array, first: number, count: number): void {
@@ -149,6 +153,12 @@ export class Workspace {
 
   can(i: number, shard: number, access: number): boolean {
     return ((this.access[i * this.geometry.n + shard] as number) & access) !== 0;
+  }
+
+  /** What the member of a shard holds of this stripe is still there after a crash. */
+  certain(i: number, shard: number): boolean {
+    if (!this.#uncertain) return true;
+    return certainBelow(this.view, this.member[i * this.geometry.n + shard] as number, this.stripes[i] as number);
   }
 
   /** The page of a slot, a fresh scratch page when it has none. Consecutive calls give consecutive pages. */

@@ -1,0 +1,94 @@
+import type { ArrayEngine } from '../engine/array-engine.js';
+import { Administrator } from './administrator.js';
+import type { FaultAtlas } from './fault-atlas.js';
+import { EVENT, type Scheduler } from './scheduler.js';
+import type { SimulatedDisk } from './simulated-disk.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import type { Finding } from './volume-history.js';
+
+/** What the watch tells the run. */
+export interface MemberNews {
+  readonly fail: (finding: Finding) => void;
+  readonly count: (promise: string, times?: number) => void;
+  readonly fired: (kind: string) => void;
+  readonly broke: (error: unknown) => void;
+  readonly repair_ms: () => number;
+}
+
+/** Follows what the engine makes of each member, from one process to the next: who is stale, who may take part (P10), and who gets another device. */
+export class MemberWatch {
+  readonly #disks: readonly SimulatedDisk[];
+  readonly #atlas: FaultAtlas;
+  readonly #scheduler: Scheduler;
+  readonly #news: MemberNews;
+  /** Members that were called failed when a write was acknowledged: what is on them is stale. */
+  readonly #stale = new Set<number>();
+  /** A crash may find the device a member already. */
+  readonly #replacing = new Set<number>();
+
+  constructor(disks: readonly SimulatedDisk[], atlas: FaultAtlas, scheduler: Scheduler, news: MemberNews) {
+    this.#disks = disks;
+    this.#atlas = atlas;
+    this.#scheduler = scheduler;
+    this.#news = news;
+  }
+
+  /** P10: a member that missed acknowledged writes does not take part; one to which nothing was done does. */
+  judge(engine: ArrayEngine): void {
+    this.#atlas.judged();
+    this.#replacing.clear();
+    for (const [index, disk] of this.#disks.entries()) {
+      const state = engine.state.members[index]?.state ?? 'missing';
+      this.#news.count('P10');
+      if (state === 'online' && this.#stale.has(index))
+        this.#news.fail({ promise: 'P10', message: `member ${index} was away while writes went on, and takes part` });
+      if (state !== 'online' && !disk.touched)
+        this.#news.fail({ promise: 'P10', message: `member ${index}, to which nothing was done, is ${state}` });
+      if (state === 'missing' || state === 'failed') this.#atlas.recorded.add(index);
+    }
+  }
+
+  /** Looks at who failed, and has lost members replaced, for as long as the process lives. */
+  lookAfter(engine: ArrayEngine, process: SimulatedProcess): void {
+    const admin = new Administrator(engine, this.#disks, this.#atlas);
+    const again = (): void => {
+      this.#scheduler.after(this.#news.repair_ms() * 1000, process, EVENT.driver, look);
+    };
+    const told = {
+      replacing: (index: number): void => {
+        this.#replacing.add(index);
+        this.#stale.delete(index);
+      },
+      replaced: (index: number): void => this.#replaced(index),
+      refused: (index: number): void => void this.#replacing.delete(index),
+    };
+    const look = (): void => {
+      this.#noteFailures(engine);
+      void admin.look(told).catch((error: unknown) => process.alive && this.#news.broke(error));
+      again();
+    };
+    again();
+  }
+
+  #noteFailures(engine: ArrayEngine): void {
+    for (const member of engine.state.members)
+      if (member?.state === 'failed' && !this.#atlas.recorded.has(member.index))
+        void engine.failureRecorded(member).then(() => this.#atlas.recorded.add(member.index));
+  }
+
+  #replaced(index: number): void {
+    this.#replacing.delete(index);
+    this.#atlas.recorded.delete(index);
+    this.#atlas.unplugged.delete(index);
+    const disk = this.#disks[index] as SimulatedDisk;
+    disk.damaged.clear();
+    disk.touched = true;
+    this.#news.fired('replaced');
+  }
+
+  /** A write was acknowledged: whoever is failed now has missed it. */
+  acknowledged(engine: ArrayEngine): void {
+    for (const member of engine.state.members)
+      if (member?.state === 'failed' && !this.#replacing.has(member.index)) this.#stale.add(member.index);
+  }
+}

@@ -102,9 +102,12 @@ export class Destager {
     const limit = Math.min(toSeq, journal.headSeq, from + maxSegments);
     if (from >= limit) return 0;
     await this.#durable();
-    let to = from;
-    // The last free buffers are for the journal: blocks of degraded rows go through it before their rows are written.
-    while (to < limit && (this.#isResident(to) || (await this.#bring(to, to === from)))) to++;
+    let to = await this.#bringUpTo(from, limit);
+    if (to === from) {
+      // Applied segments keep their buffers until the checkpoint that is being written says so.
+      await this.settled();
+      to = await this.#bringUpTo(from, limit);
+    }
     if (to === from) return 0;
     this.#reach = Math.max(this.#reach, to);
     for (let seq = from; seq < to; seq++) journal.pin(journal.table.slotOf(seq));
@@ -126,6 +129,14 @@ export class Destager {
     this.#checkpoint(to);
     this.stats.passes++;
     return to - from;
+  }
+
+  /** Makes segments from `from` on resident, one after the other, and returns the first that is not. */
+  async #bringUpTo(from: SegmentSeq, limit: SegmentSeq): Promise<SegmentSeq> {
+    let to = from;
+    // The last free buffers are for the journal: blocks of degraded rows go through it before their rows are written.
+    while (to < limit && (this.#isResident(to) || (await this.#bring(to, to === from)))) to++;
+    return to;
   }
 
   /** Makes a segment resident, or finds that there is nothing left of it. first: nothing goes on without it, so segments after it give up their buffers. */

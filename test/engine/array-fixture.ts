@@ -142,7 +142,7 @@ async function inlinePool(options: StripePoolOptions): Promise<StripePool> {
   return { ...pool, close: async () => io.close() };
 }
 
-function settingsOf(folder: string, options: FixtureOptions): Settings {
+export function settingsOf(folder: string, options: FixtureOptions): Settings {
   const { dataMembers = 6, parity = 2, journalMembers = 2, copies = 2, chunkBytes = 16 * KIB, stripes = 24 } = options;
   const { segmentBytes = 256 * KIB, segments = 32, buffers = 4 } = options;
   const ringBytes = segmentBytes * segments;

@@ -6,7 +6,7 @@ import type { BlockVolume } from '../../src/engine/block-volume.js';
 const WORDS = BLOCK_BYTES / 4;
 
 /** The only right content of a block at a version: every word depends on both. Version 0 is zeroes. */
-function fillBlock(into: Buffer, at: number, block: number, version: number): void {
+export function fillBlock(into: Buffer, at: number, block: number, version: number): void {
   if (version === 0) {
     into.fill(0, at, at + BLOCK_BYTES);
     return;
@@ -169,7 +169,7 @@ export class BlockModel {
 }
 
 /** The version that a block shows, 0 for zeroes, -1 when it is no version of this block. */
-function versionShown(bytes: Buffer, at: number, block: number): number {
+export function versionShown(bytes: Buffer, at: number, block: number): number {
   const version = bytes.readUInt32LE(at + 4);
   const expected = Buffer.alloc(BLOCK_BYTES);
   fillBlock(expected, 0, block, version);

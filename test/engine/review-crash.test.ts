@@ -1,7 +1,7 @@
 import { cpSync, renameSync } from 'node:fs';
 import test from 'ava';
 import { seededRandom } from '../../src/base/random.js';
-import { ArrayFixture } from './array-fixture.js';
+import { ArrayFixture, settingsOf } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 
 const SEED = Number(process.env.KEELSON_SEED ?? Date.now() % 0x1_0000_0000);
@@ -39,3 +39,28 @@ for (const lost of [[2], [2, 4]]) {
     },
   );
 }
+
+test.serial('P6: recovery with the fewest buffers ends with every touched stripe trusted: it waits for its own checkpoints', async (t) => {
+  t.log(`seed ${SEED}`);
+  const random = seededRandom(SEED);
+  const fixture = await ArrayFixture.create(t, { backup: false, buffers: 12 });
+  const { geometry } = fixture.engine.state;
+  const model = new BlockModel(() => fixture.engine.volume, geometry.volumeBlocks);
+  await model.fill();
+  await model.flush();
+  t.true(await fixture.engine.destageLoop.drainAll());
+  fixture.engine.destageLoop.kick = () => {};
+  for (let i = 0; i < 8; i++) {
+    for (let stripe = 0; stripe < geometry.stripes; stripe++)
+      await model.write(stripe * geometry.stripeBlocks + random.below(geometry.stripeBlocks), 1, 'data', true);
+  }
+  Object.assign(fixture.settings.memory, settingsOf(fixture.folder, { buffers: 4 }).memory);
+  await crash(fixture, [2]);
+  t.is(fixture.engine.state.untrustedStripes, 0);
+  t.deepEqual(
+    fixture.engine.state.alarms.map(({ code }) => code),
+    ['MEMBER_FAILED_2'],
+  );
+  t.deepEqual((await model.verify()).wrong, []);
+  await fixture.close();
+});

@@ -304,7 +304,7 @@ export class ArrayEngine {
   #markFailed(member: Member, error: KeelsonError): boolean {
     if (member.state === 'failed') return false;
     member.state = 'failed';
-    if (member.index < this.state.shape.dataMembers) this.state.lostBeforeCrash = false;
+    if (member.index < this.state.shape.dataMembers) this.state.lostBeforeCrashFrom = Number.POSITIVE_INFINITY;
     this.state.tasksCountOnFailed = true;
     const path = member.device.path;
     this.parts.log.error({ member: member.index, path, error: error.describe() }, 'member failed');

@@ -133,9 +133,9 @@ export class ArrayState {
 
   /**
    * Every data member that is not whole was already called so before the crash that made stripes untrusted. Then a row that the crash tore has its lost blocks in the ring
-   * (DESIGN 12: they were journaled before it was touched), and a row without them there was not touched: its parity is right.
+   * (DESIGN 12: they were journaled before it was touched), and a row without them there was not touched: its parity is right. So for stripes from this one on.
    */
-  lostBeforeCrash = false;
+  lostBeforeCrashFrom: StripeIndex = Number.POSITIVE_INFINITY;
   /** A data member failed, and stripe tasks made before that may still be running. */
   tasksCountOnFailed = false;
 
@@ -158,7 +158,7 @@ export class ArrayState {
 
   /** What is lost of this block's row may be reconstructed, when the block has no undestaged entry in the ring. */
   rowTrusted(block: BlockIndex): boolean {
-    return this.lostBeforeCrash || !this.isUntrustedRow(block);
+    return this.geometry.stripeOf(block) >= this.lostBeforeCrashFrom || !this.isUntrustedRow(block);
   }
 
   #rowOf(block: BlockIndex): number {

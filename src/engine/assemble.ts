@@ -306,12 +306,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   await finishLastRaise(engine, membership);
   // Nothing may be written before every member that is there knows the new epoch (P10).
   await engine.checkpointer.fence();
-  state.lostBeforeCrash = state.lostDataMembers().every((index) => {
-    const before = checkpoint.members.find((row) => row.index === index)?.state;
-    // One that was being rebuilt counts as whole below its mark, so it has to be there still.
-    const now = state.members[index]?.state ?? 'missing';
-    return before === 'failed' || before === 'missing' || (before === 'rebuilding' && now === 'rebuilding');
-  });
+  state.lostBeforeCrashFrom = Math.max(0, ...state.lostDataMembers().map((index) => touchedAsWholeBefore(state, checkpoint, index)));
   distrustTouchedRows(engine);
   await engine.replicator.run();
   engine.trustAfter(journal.headSeq);
@@ -354,6 +349,15 @@ function ringEndByTable(journal: Journal, state: ArrayState, checkpoint: Checkpo
 }
 
 /** Every row that an undestaged entry touches may be half written. */
+/** The stripe from which on the rows that the crash tore had been touched with this member counted as lost. */
+function touchedAsWholeBefore(state: ArrayState, checkpoint: Checkpoint, index: number): number {
+  const before = checkpoint.members.find((row) => row.index === index);
+  if (before?.state === 'failed' || before?.state === 'missing') return 0;
+  if (before?.state !== 'rebuilding') return Number.POSITIVE_INFINITY;
+  // Below its mark it counted as whole, and is whole still, unless it is gone itself.
+  return state.members[index]?.state === 'rebuilding' ? 0 : before.rebuiltStripes;
+}
+
 function distrustTouchedRows(engine: ArrayEngine): void {
   const { state, journal } = engine;
   const { geometry } = state;

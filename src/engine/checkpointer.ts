@@ -147,7 +147,7 @@ export class Checkpointer {
     let flush = moved || this.#clean || this.#wantFlush;
     do {
       // Rows that tasks of a moment ago may yet tear, and that a power failure may tear until they are flushed, still counted on the failed member: it is not called failed
-      // before that, since from then on a crash leaves its blocks of torn rows in the ring (ArrayState.lostBeforeCrash).
+      // before that, since from then on a crash leaves its blocks of torn rows in the ring (ArrayState.lostBeforeCrashFrom).
       while (state.tasksCountOnFailed) {
         state.tasksCountOnFailed = false;
         await this.settleTasks();

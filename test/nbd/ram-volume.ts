@@ -67,6 +67,11 @@ export class RamVolume implements BlockVolume {
     for (const finish of order(waiting)) finish();
   }
 
+  /** Puts a completion back among those that wait. */
+  hold(finish: () => void): void {
+    this.#waiting.push(finish);
+  }
+
   /** As if everything had reached the backup. */
   drainAll(): void {
     this.#undrained.fill(0);

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { assert } from './assert.js';
 
 /**
@@ -127,9 +128,12 @@ export class RecordReader {
     return this.#bytes.subarray(at, at + length);
   }
 
+  /** A string of at most length bytes that RecordWriter.text would write again. Throws RecordRangeError when it is not UTF-8. */
   text(length: number): string {
     const raw = this.bytes(length);
     const end = raw.indexOf(0);
-    return Buffer.from(end < 0 ? raw : raw.subarray(0, end)).toString('utf8');
+    const encoded = Buffer.from(end < 0 ? raw : raw.subarray(0, end));
+    if (!isUtf8(encoded)) throw new RecordRangeError('a text that is not UTF-8');
+    return encoded.toString('utf8');
   }
 }

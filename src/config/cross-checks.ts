@@ -1,4 +1,4 @@
-import { accessSync, constants, realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
 import { formatSize } from './quantities.js';
@@ -72,7 +72,11 @@ function checkPlaces({ stripe, journal }: Parsed, directory: string, report: Rep
     members.forEach((written, index) => {
       const key = `${list}[${index}]`;
       const path = resolve(directory, written);
-      const stat = statSync(path, { throwIfNoEntry: false });
+      const { stat, trouble } = lookAt(path);
+      if (trouble !== '') {
+        report(key, `${JSON.stringify(written)}, which ${trouble}`, 'a block device or a regular file');
+        return;
+      }
       if (stat !== undefined && !stat.isFile() && !stat.isBlockDevice()) {
         report(
           key,
@@ -81,7 +85,7 @@ function checkPlaces({ stripe, journal }: Parsed, directory: string, report: Rep
         );
         return;
       }
-      const identity = deviceIdentity(path);
+      const identity = deviceIdentity(path, stat);
       const first = seen.get(identity);
       if (first !== undefined) {
         const same = first.written === written ? '' : ` (the same device as ${JSON.stringify(first.written)})`;
@@ -93,8 +97,19 @@ function checkPlaces({ stripe, journal }: Parsed, directory: string, report: Rep
   }
 }
 
-function deviceIdentity(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
+/** What is at a path; undefined when nothing is. trouble: why that cannot be told (a name too long, a directory that may not be entered), or ''. */
+function lookAt(path: string): { readonly stat: Stats | undefined; readonly trouble: string } {
+  try {
+    return { stat: statSync(path, { throwIfNoEntry: false }), trouble: '' };
+  } catch (error) {
+    return {
+      stat: undefined,
+      trouble: `cannot be looked at (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`,
+    };
+  }
+}
+
+function deviceIdentity(path: string, stat: Stats | undefined): string {
   if (stat?.isBlockDevice() === true) return `block ${stat.rdev}`;
   // Hard links are two names of one file.
   if (stat !== undefined) return `file ${stat.dev} ${stat.ino}`;
@@ -141,7 +156,8 @@ function checkReadable(key: string, path: string | undefined, what: string, dire
 }
 
 function unreadable(path: string): string {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const { stat, trouble } = lookAt(path);
+  if (trouble !== '') return trouble;
   if (stat === undefined) return 'does not exist';
   if (!stat.isFile()) return 'is no file';
   try {

@@ -83,8 +83,8 @@ export async function startControlServer(options: ControlServerOptions): Promise
 
 function newApp(): FastifyInstance {
   const app = fastify({ logger: false, bodyLimit: BODY_BYTES_MAX, forceCloseConnections: true });
-  app.setErrorHandler((error, _request, reply) => {
-    const known = KeelsonError.from(error, 'CONTROL_INTERNAL');
+  app.setErrorHandler((error, request, reply) => {
+    const known = badRequest(error, request) ?? KeelsonError.from(error, 'CONTROL_INTERNAL');
     const status = known.code === 'CONTROL_REQUEST' ? 400 : known.exit === EXIT.refused ? 409 : 500;
     return reply.code(status).send(known.toRecord());
   });
@@ -95,6 +95,16 @@ function newApp(): FastifyInstance {
     return reply.code(404).send(error.toRecord());
   });
   return app;
+}
+
+/** What fastify itself refuses: a body that is not JSON, too large, or of another type. null: the error is not of that kind. */
+function badRequest(error: unknown, request: FastifyRequest): KeelsonError | null {
+  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number' || error.statusCode >= 500) return null;
+  return new KeelsonError('CONTROL_REQUEST', `a bad request to ${request.url}`, {
+    found: error.message,
+    expected: `JSON of at most ${BODY_BYTES_MAX} bytes`,
+    cause: error,
+  });
 }
 
 function controlRoutes({ target, onStop }: ControlServerOptions): FastifyInstance {

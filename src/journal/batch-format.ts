@@ -160,6 +160,8 @@ export function decodeBatch(
     payloadBlocks,
     crc: stored,
   };
+  const { epoch, seq, firstLsn, flushedLsn } = header;
+  if (![epoch, seq, firstLsn + entries, flushedLsn].every(Number.isSafeInteger)) return null;
   let covered = 0;
   for (let i = 0; i < entries; i++) {
     const type = entryType(view, base, i);

@@ -48,7 +48,7 @@ export function unseal(magic: string, name: string, file: Uint8Array): SealedFil
   const tail = file.subarray(file.length - SEAL_BYTES);
   if (!digest.equals(tail.subarray(0, 32))) throw corruptFile(name, 'a SHA-256 that does not match', 'an undamaged file');
   const reader = new RecordReader(file);
-  const found = reader.text(8);
+  const found = Buffer.from(reader.bytes(8)).toString('latin1');
   if (found !== magic) throw corruptFile(name, `magic ${JSON.stringify(found)}`, magic);
   const version = reader.u16();
   if (version !== SEALED_VERSION) {

@@ -23,6 +23,8 @@ export interface ArrayOptions {
   readonly drain?: Readonly<Record<string, string | number | boolean>>;
   readonly durability?: 'write-back' | 'sync';
   readonly slab?: string;
+  /** Left out: the ring where it is permitted. */
+  readonly io?: 'fs' | 'ring';
 }
 
 const STATUS_POLL_MS = 50;
@@ -66,7 +68,8 @@ export class ArrayRig {
   }
 
   spawn(): KeelsonProcess {
-    return KeelsonProcess.spawn(this.scratch, this.config, this.socket);
+    const { io } = this.options;
+    return KeelsonProcess.spawn(this.scratch, this.config, this.socket, io === undefined ? {} : { KEELSON_IO: io });
   }
 
   verb(...args: string[]): Promise<CommandResult> {

@@ -43,11 +43,11 @@ export class KeelsonProcess {
   }
 
   /** Starts the server without waiting for it. */
-  static spawn(scratch: Scratch, config: string, socket: string): KeelsonProcess {
+  static spawn(scratch: Scratch, config: string, socket: string, env: NodeJS.ProcessEnv = {}): KeelsonProcess {
     const logFile = `${config}.log`;
     const logFrom = existsSync(logFile) ? readFileSync(logFile, 'utf8').length : 0;
     const log = openSync(logFile, 'a');
-    const child = spawn(process.execPath, [MAIN, 'serve', '-c', config], { stdio: ['ignore', log, log] });
+    const child = spawn(process.execPath, [MAIN, 'serve', '-c', config], { stdio: ['ignore', log, log], env: { ...process.env, ...env } });
     closeSync(log);
     const server = new KeelsonProcess(child, socket, logFile, logFrom);
     scratch.onClose(() => {

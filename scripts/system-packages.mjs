@@ -13,6 +13,9 @@ export const packages = [
   { name: 'btrfs-progs', tool: 'mkfs.btrfs' },
   { name: 'util-linux', tool: 'losetup' },
   { name: 'mount', tool: 'mount' },
+  { name: 'util-linux', tool: 'setpriv' },
+  { name: 'postgresql', tool: 'pg_ctlcluster' },
+  { name: 'sqlite3', tool: 'sqlite3' },
   { name: 'g++-aarch64-linux-gnu', tool: 'aarch64-linux-gnu-g++' },
   { name: 'qemu-user', tool: 'qemu-aarch64' },
 ];

@@ -80,6 +80,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'mkfs.btrfs': 'btrfs-progs',
   btrfs: 'btrfs-progs',
   mkswap: 'util-linux',
+  setpriv: 'util-linux',
+  sqlite3: 'sqlite3',
   sshd: 'openssh-server',
   'ssh-keygen': 'openssh-client',
   'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',

@@ -18,7 +18,11 @@ struct Isa {
   };
   using Operand = Table;  // the nibbles of a vector, each in a byte of its own
   static constexpr size_t kBytes = 32;
-  static constexpr int kAccumulators = 6;  // of 16 registers: tables, sources and temporaries take the rest
+  static constexpr size_t kRows = 4;
+  // Whole lines of 64 bytes; sums, nibbles, tables and the mask fill the 16 registers.
+  static constexpr int unroll(int rows) { return rows <= 2 ? 4 : 2; }
+  static constexpr bool tablesFirst(int rows) { return rows <= 2; }
+  static constexpr bool pairs(int) { return false; }
   static Table loadTable(const Pass& pass, size_t index) {
     const __m128i* at = reinterpret_cast<const __m128i*>(pass.nibbles.data() + index * 32);
     return {_mm256_broadcastsi128_si256(_mm_loadu_si128(at)), _mm256_broadcastsi128_si256(_mm_loadu_si128(at + 1))};
@@ -31,7 +35,7 @@ struct Isa {
     return _mm256_xor_si256(sum, _mm256_xor_si256(_mm256_shuffle_epi8(table.low, value.low), _mm256_shuffle_epi8(table.high, value.high)));
   }
   static Vector load(const uint8_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static Vector exclusiveOr(Vector a, Vector b) { return _mm256_xor_si256(a, b); }
+  static Vector add(Vector a, Vector b) { return _mm256_xor_si256(a, b); }
   static Vector zero() { return _mm256_setzero_si256(); }
   static void store(uint8_t* to, Vector value) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), value); }
   static void stream(uint8_t* to, Vector value) { _mm256_stream_si256(reinterpret_cast<__m256i*>(to), value); }

@@ -21,7 +21,11 @@ struct Isa {
   };
   using Operand = Table;  // the nibbles of a vector, each in a byte of its own
   static constexpr size_t kBytes = 64;
-  static constexpr int kAccumulators = 16;  // of 32 registers: tables and nibbles take the rest
+  static constexpr size_t kRows = 4;
+  // Sums, nibbles, tables and the mask within 32 registers.
+  static constexpr int unroll(int) { return 4; }
+  static constexpr bool tablesFirst(int) { return false; }
+  static constexpr bool pairs(int) { return false; }
   static Vector load(const uint8_t* from) { return _mm512_loadu_si512(from); }
   static Table loadTable(const Pass& pass, size_t index) {
     const __m128i* at = reinterpret_cast<const __m128i*>(pass.nibbles.data() + index * 32);
@@ -34,7 +38,7 @@ struct Isa {
   static Vector addProduct(Vector sum, Operand value, Table table) {
     return _mm512_ternarylogic_epi64(sum, _mm512_shuffle_epi8(table.low, value.low), _mm512_shuffle_epi8(table.high, value.high), 0x96);
   }
-  static Vector exclusiveOr(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
+  static Vector add(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
   static Vector zero() { return _mm512_setzero_si512(); }
   static void store(uint8_t* to, Vector value) { _mm512_storeu_si512(to, value); }
   static void stream(uint8_t* to, Vector value) { _mm512_stream_si512(reinterpret_cast<__m512i*>(to), value); }

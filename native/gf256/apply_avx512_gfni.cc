@@ -15,12 +15,18 @@ struct Isa {
   using Table = __m512i;
   using Operand = __m512i;
   static constexpr size_t kBytes = 64;
-  static constexpr int kAccumulators = 24;  // of 32 registers
+  static constexpr size_t kRows = 6;
+  // Sums and two columns within 32 registers.
+  static constexpr int unroll(int rows) { return rows <= 4 ? 4 : 2; }
+  static constexpr bool tablesFirst(int) { return false; }
+  static constexpr bool pairs(int rows) { return rows >= 3; }
   static Table loadTable(const Pass& pass, size_t index) { return _mm512_set1_epi64(static_cast<long long>(pass.affine[index])); }
   static Operand operand(Vector value) { return value; }
-  static Vector addProduct(Vector sum, Operand value, Table table) { return _mm512_xor_si512(sum, _mm512_gf2p8affine_epi64_epi8(value, table, 0)); }
+  static Vector product(Operand value, Table table) { return _mm512_gf2p8affine_epi64_epi8(value, table, 0); }
+  static Vector addProduct(Vector sum, Operand value, Table table) { return _mm512_xor_si512(sum, product(value, table)); }
   static Vector load(const uint8_t* from) { return _mm512_loadu_si512(from); }
-  static Vector exclusiveOr(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
+  static Vector add(Vector a, Vector b) { return _mm512_xor_si512(a, b); }
+  static Vector add(Vector a, Vector b, Vector c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
   static Vector zero() { return _mm512_setzero_si512(); }
   static void store(uint8_t* to, Vector value) { _mm512_storeu_si512(to, value); }
   static void stream(uint8_t* to, Vector value) { _mm512_stream_si512(reinterpret_cast<__m512i*>(to), value); }

@@ -15,7 +15,11 @@ struct Isa {
   };
   using Operand = Table;  // the nibbles of a vector, each in a byte of its own
   static constexpr size_t kBytes = 16;
-  static constexpr int kAccumulators = 16;  // of 32 registers: tables and nibbles take the rest
+  static constexpr size_t kRows = 4;
+  // Whole lines of 64 bytes; sums, nibbles, tables and the mask within 32 registers.
+  static constexpr int unroll(int) { return 4; }
+  static constexpr bool tablesFirst(int) { return false; }
+  static constexpr bool pairs(int) { return false; }
   static Vector load(const uint8_t* from) { return vld1q_u8(from); }
   static Table loadTable(const Pass& pass, size_t index) {
     const uint8_t* at = pass.nibbles.data() + index * 32;
@@ -25,7 +29,7 @@ struct Isa {
   static Vector addProduct(Vector sum, Operand value, Table table) {
     return veorq_u8(sum, veorq_u8(vqtbl1q_u8(table.low, value.low), vqtbl1q_u8(table.high, value.high)));
   }
-  static Vector exclusiveOr(Vector a, Vector b) { return veorq_u8(a, b); }
+  static Vector add(Vector a, Vector b) { return veorq_u8(a, b); }
   static Vector zero() { return vdupq_n_u8(0); }
   static void store(uint8_t* to, Vector value) { vst1q_u8(to, value); }
   // The hint of stnp is not worth a kernel of its own: what a core does with it is left to the core.

@@ -18,7 +18,11 @@ struct Isa {
   };
   using Operand = Table;  // the nibbles of a vector, each in a byte of its own
   static constexpr size_t kBytes = 16;
-  static constexpr int kAccumulators = 6;  // of 16 registers: tables, sources and temporaries take the rest
+  // Within 16 registers: sums, nibbles, tables and the mask.
+  static constexpr size_t kRows = 3;
+  static constexpr int unroll(int rows) { return rows <= 2 ? 4 : 2; }
+  static constexpr bool tablesFirst(int rows) { return rows <= 2; }
+  static constexpr bool pairs(int) { return false; }
   static Vector load(const uint8_t* from) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from)); }
   static Table loadTable(const Pass& pass, size_t index) {
     const __m128i* at = reinterpret_cast<const __m128i*>(pass.nibbles.data() + index * 32);
@@ -31,7 +35,7 @@ struct Isa {
   static Vector addProduct(Vector sum, Operand value, Table table) {
     return _mm_xor_si128(sum, _mm_xor_si128(_mm_shuffle_epi8(table.low, value.low), _mm_shuffle_epi8(table.high, value.high)));
   }
-  static Vector exclusiveOr(Vector a, Vector b) { return _mm_xor_si128(a, b); }
+  static Vector add(Vector a, Vector b) { return _mm_xor_si128(a, b); }
   static Vector zero() { return _mm_setzero_si128(); }
   static void store(uint8_t* to, Vector value) { _mm_storeu_si128(reinterpret_cast<__m128i*>(to), value); }
   static void stream(uint8_t* to, Vector value) { _mm_stream_si128(reinterpret_cast<__m128i*>(to), value); }

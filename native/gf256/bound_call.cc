@@ -53,10 +53,11 @@ const char* run(const Bound& bound) {
   }
   const uint8_t* in[256];
   uint8_t* out[256];
+  const ApplyOptions options = optionsFor((flags & kAccumulate) != 0, (flags & kNonTemporal) != 0, groups, shards, length);
   for (size_t g = 0; g < groups; g++, offsets += shards) {
     for (size_t c = 0; c < plan.columns; c++) in[c] = bound.memory.data + static_cast<int64_t>(offsets[c]);
     for (size_t r = 0; r < plan.rows; r++) out[r] = bound.memory.data + static_cast<int64_t>(offsets[plan.columns + r]);
-    apply(plan, in, out, length, {(flags & kAccumulate) != 0, (flags & kNonTemporal) != 0});
+    apply(plan, in, out, length, options);
   }
   return nullptr;
 }

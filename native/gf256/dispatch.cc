@@ -8,15 +8,15 @@ namespace keelson::gf256 {
 namespace {
 
 const Kernel kKernels[] = {
-    {"scalar", [] { return true; }, applyScalar},
+    {"scalar", [] { return true; }, applyScalar, kRowsPerPassMax},
 #if defined(__x86_64__)
-    {"ssse3", [] { return cpuFeatures().ssse3; }, applySsse3},
-    {"avx2", [] { return cpuFeatures().avx2; }, applyAvx2},
-    {"avx512", [] { return cpuFeatures().avx512; }, applyAvx512},
-    {"avx2-gfni", [] { return cpuFeatures().avx2 && cpuFeatures().gfni; }, applyAvx2Gfni},
-    {"avx512-gfni", [] { return cpuFeatures().avx512 && cpuFeatures().gfni; }, applyAvx512Gfni},
+    {"ssse3", [] { return cpuFeatures().ssse3; }, applySsse3, 3},
+    {"avx2", [] { return cpuFeatures().avx2; }, applyAvx2, 4},
+    {"avx512", [] { return cpuFeatures().avx512; }, applyAvx512, 4},
+    {"avx2-gfni", [] { return cpuFeatures().avx2 && cpuFeatures().gfni; }, applyAvx2Gfni, 6},
+    {"avx512-gfni", [] { return cpuFeatures().avx512 && cpuFeatures().gfni; }, applyAvx512Gfni, 6},
 #elif defined(__aarch64__)
-    {"neon", [] { return true; }, applyNeon},
+    {"neon", [] { return true; }, applyNeon, 4},
 #endif
 };
 

@@ -16,6 +16,7 @@ struct Kernel {
   const char* name;
   bool (*supported)();
   ApplyFunction apply;
+  size_t rowsPerPass;  // as many as its registers hold the sums of
 };
 
 // Those that this processor can run, slowest first.

@@ -61,8 +61,9 @@ void gfApply(const Napi::CallbackInfo& info) {
   const View<double> offsets = doublesArgument(info[2], "offsets");
   const size_t groups = countArgument(info[3], kSafeInteger, "groups");
   const size_t length = countArgument(info[4], kSafeInteger, "length");
-  const ApplyOptions options{flagArgument(info[5], "accumulate"), flagArgument(info[6], "nonTemporal")};
+  const bool accumulate = flagArgument(info[5], "accumulate");
   const size_t shards = plan.columns + plan.rows;
+  const ApplyOptions options = optionsFor(accumulate, flagArgument(info[6], "nonTemporal"), groups, shards, length);
   if (groups > offsets.length / shards) {
     throw Napi::RangeError::New(env, "offsets must hold groups x (cols + rows) = " + std::to_string(groups) + " x " + std::to_string(shards) +
                                          " numbers, found " + std::to_string(offsets.length));
@@ -86,7 +87,7 @@ void gfApplyViews(const Napi::CallbackInfo& info) {
   bool first = true;
   viewsArgument(info[1], plan.columns, "inputs", in, length, first);
   viewsArgument(info[2], plan.rows, "outputs", out, length, first);
-  apply(plan, in, out, length, {flagArgument(info[3], "accumulate"), false});
+  apply(plan, in, out, length, optionsFor(flagArgument(info[3], "accumulate"), false, 1, plan.columns + plan.rows, length));
 }
 
 void gfCheck(const Napi::CallbackInfo& info) {

@@ -52,7 +52,7 @@ Plan::Plan(const Kernel* kernelGiven, const uint8_t* coefficients, size_t rowCou
   const size_t xorRows = order.size();
   order.insert(order.end(), general.begin(), general.end());
   // Even passes: 7 rows go as 4 + 3, not as 6 + 1, so that no pass is short of work for each byte that it loads.
-  const size_t passCount = (rows + kRowsPerPass - 1) / kRowsPerPass;
+  const size_t passCount = (rows + kernel->rowsPerPass - 1) / kernel->rowsPerPass;
   size_t done = 0;
   for (size_t p = 0; p < passCount; p++) {
     const size_t count = (rows - done + (passCount - p) - 1) / (passCount - p);
@@ -64,7 +64,7 @@ Plan::Plan(const Kernel* kernelGiven, const uint8_t* coefficients, size_t rowCou
 
 void apply(const Plan& plan, const uint8_t* const* in, uint8_t* const* out, size_t length, ApplyOptions options) {
   const uint8_t* sources[256];
-  uint8_t* targets[kRowsPerPass];
+  uint8_t* targets[kRowsPerPassMax];
   for (const Pass& pass : plan.passes) {
     for (size_t c = 0; c < pass.columns.size(); c++) sources[c] = in[pass.columns[c]];
     for (size_t r = 0; r < pass.rows.size(); r++) targets[r] = out[pass.rows[r]];

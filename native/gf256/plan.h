@@ -8,10 +8,10 @@ namespace keelson::gf256 {
 
 struct Kernel;
 
-// Outputs computed together in one pass over the inputs; more rows than this take several passes.
-constexpr size_t kRowsPerPass = 6;
+// Outputs computed together in one pass over the inputs, at most; more rows than a kernel takes at once (Kernel::rowsPerPass) take several passes.
+constexpr size_t kRowsPerPassMax = 6;
 
-// One pass: up to kRowsPerPass rows, those whose coefficients are all one first, over the columns in which any of them is not zero.
+// One pass: up to the kernel's rowsPerPass rows, those whose coefficients are all one first, over the columns in which any of them is not zero.
 struct Pass {
   size_t xorRows = 0;             // leading rows with all ones: plain XOR
   std::vector<uint16_t> rows;     // indices of the outputs
@@ -39,6 +39,15 @@ struct ApplyOptions {
   bool accumulate;
   bool nonTemporal;
 };
+
+// A call on this many bytes, inputs and outputs together, works on memory and not on the cache: its outputs bypass the cache unasked (docs/decisions/0081).
+constexpr size_t kNonTemporalBytesMin = size_t{8} << 20;
+
+inline ApplyOptions optionsFor(bool accumulate, bool nonTemporal, size_t groups, size_t shards, size_t length) {
+  // What is added to an output has to be read first, so that it is in the cache anyway. In floating point nothing overflows.
+  const bool large = static_cast<double>(groups) * static_cast<double>(shards) * static_cast<double>(length) >= static_cast<double>(kNonTemporalBytesMin);
+  return {accumulate, nonTemporal || (large && !accumulate)};
+}
 
 // out[r] (^)= sum of M[r][c] * in[c]; in and out are indexed as in the matrix.
 void apply(const Plan& plan, const uint8_t* const* in, uint8_t* const* out, size_t length, ApplyOptions options);

@@ -20,7 +20,7 @@ export interface Addon {
    * For each of `groups` groups g: out[r] (^)= sum over c of M[r][c] * in[c], over `length` bytes each.
    * offsets: groups x (cols + rows) byte offsets into memory, per group the cols inputs and then the rows outputs.
    * accumulate: true xors into the outputs, false overwrites them. Any length; no alignment is required. Outputs must not overlap inputs.
-   * nonTemporal: outputs bypass the cache (when the set is larger than it).
+   * nonTemporal: outputs bypass the cache; without it they do so when the call's shards are together 8 MiB or more and it does not accumulate.
    */
   gfApply(
     plan: GfPlan,

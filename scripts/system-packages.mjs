@@ -1,4 +1,4 @@
-// Debian packages of the system tests and the benchmarks, each with a program that shows it is there.
+// Debian packages of the system tests and the benchmarks, each with a program, or a file, that shows it is there.
 export const packages = [
   { name: 'fio', tool: 'fio' },
   { name: 'libnbd-bin', tool: 'nbdinfo' },
@@ -18,6 +18,9 @@ export const packages = [
   { name: 'sqlite3', tool: 'sqlite3' },
   { name: 'g++-aarch64-linux-gnu', tool: 'aarch64-linux-gnu-g++' },
   { name: 'qemu-user', tool: 'qemu-aarch64' },
+  { name: 'clang-14', tool: 'clang++-14' },
+  { name: 'libclang-rt-14-dev', file: '/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux' },
+  { name: 'libisal-dev', file: '/usr/include/isa-l.h' },
 ];
 
 // `node scripts/system-packages.mjs` prints the names, for apt-get.

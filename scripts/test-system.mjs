@@ -5,7 +5,8 @@ import { setUp } from './set-up.mjs';
 import { packages } from './system-packages.mjs';
 import { conclude, runAva } from './count-tests.mjs';
 
-const missing = packages.filter(({ tool }) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${tool}`]).status !== 0);
+const found = (tool) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${tool}`]).status === 0;
+const missing = packages.filter(({ tool, file }) => !(file === undefined ? found(tool) : existsSync(file)));
 const troubles = [];
 if (missing.length > 0) {
   const names = [...new Set(missing.map(({ name }) => name))].join(' ');

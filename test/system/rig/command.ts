@@ -86,6 +86,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'ssh-keygen': 'openssh-client',
   'aarch64-linux-gnu-g++': 'g++-aarch64-linux-gnu',
   'qemu-aarch64': 'qemu-user',
+  'clang++-14': 'clang-14',
 };
 
 function missing(program: string, error: Error): Error {

@@ -17,7 +17,12 @@ function sources(folder: string, accept: RegExp): readonly string[] {
 
 /** Everything native that knows nothing of JavaScript and of devices. */
 export function kernelSources(): readonly string[] {
-  return [join(NATIVE, 'cpu.cc'), ...['gf256', 'crc32c'].flatMap((folder) => sources(folder, /(?<!^exports)\.cc$/))];
+  return [join(NATIVE, 'cpu.cc'), ...['gf256', 'crc32c'].flatMap((folder) => sources(folder, /^(?!exports|bound_call).*\.cc$/))];
+}
+
+/** The entry points that know of JavaScript, of the kernels and the checksums. */
+export function exportSources(): readonly string[] {
+  return ['views.cc', 'gf256/exports.cc', 'gf256/bound_call.cc', 'crc32c/exports.cc'].map((name) => join(NATIVE, name));
 }
 
 /** native/check/NAME.cc of each name. */

@@ -35,7 +35,13 @@
         'native/io/ring.cc',
       ],
       'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")", 'native'],
-      'defines': ['NAPI_VERSION=9', 'NAPI_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      # SWALLOW: an error met in a worker that is being terminated cannot be thrown into JavaScript any more; without it the process would be aborted.
+      'defines': [
+        'NAPI_VERSION=9',
+        'NAPI_CPP_EXCEPTIONS',
+        'NODE_ADDON_API_DISABLE_DEPRECATED',
+        'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
+      ],
       'cflags!': ['-O3', '-fno-exceptions'],
       'cflags_cc!': ['-O3', '-fno-exceptions', '-fno-rtti', '-std=gnu++14', '-std=gnu++17', '-std=gnu++20'],
       # -fno-tree-ter: without it gcc reorders the unrolled kernels until their accumulators spill (10+4 loses half its speed).

@@ -31,6 +31,8 @@ export class ErasurePool {
   readonly #memory: Uint8Array;
   readonly #inlineBytesMax: number;
   readonly #piscina: Piscina;
+  readonly #running = new Set<Promise<unknown>>();
+  #closed = false;
 
   /** memory must be a view over a SharedArrayBuffer. Throws ERASURE_SHAPE, ERASURE_ISA or ERASURE_ARGUMENT. */
   constructor(memory: Uint8Array, options: PoolOptions) {
@@ -96,9 +98,12 @@ export class ErasurePool {
     return Int16Array.from(parts.flatMap((part) => [...(part ?? [])]));
   }
 
-  /** Lets the tasks that run end, then stops the threads. */
+  /** Lets the tasks that wait or run end, then stops the threads. Calls made from now on are refused. */
   async close(): Promise<void> {
-    await this.#piscina.close();
+    this.#closed = true;
+    // Piscina's own close() holds on to the pool for half a minute, by a timer.
+    while (this.#running.size > 0) await Promise.allSettled(this.#running);
+    await this.#piscina.destroy();
   }
 
   /** The results of the parts, in the order of the groups. */
@@ -124,9 +129,18 @@ export class ErasurePool {
   }
 
   async #send(task: PoolTask): Promise<PoolResult> {
-    const { failure, result } = (await this.#piscina.run(task)) as PoolAnswer;
-    if (failure !== null) throw KeelsonError.fromRecord(failure);
-    return result;
+    if (this.#closed) {
+      throw new KeelsonError('ERASURE_POOL', 'the pool is closed', { found: 'a call after close()', action: 'make a new pool' });
+    }
+    const run = this.#piscina.run(task) as Promise<PoolAnswer>;
+    this.#running.add(run);
+    try {
+      const { failure, result } = await run;
+      if (failure !== null) throw KeelsonError.fromRecord(failure);
+      return result;
+    } finally {
+      this.#running.delete(run);
+    }
   }
 }
 

@@ -7,34 +7,69 @@ import { loadAddon } from '../../src/native/load.js';
 const WORKERS = 6;
 const ROUNDS = 5;
 const SHARD_BYTES = 256 * 1024;
+const LOADERS = 40;
 const entry = new URL('addon-worker.js', import.meta.url);
 
-test('several workers load the addon at once, work, and end or are ended in the middle of it; those that are left work on', async (t) => {
-  const random = seededRandom(6);
-  for (let round = 0; round < ROUNDS; round++) {
-    const state = new Int32Array(new SharedArrayBuffer(4));
-    const started = Array.from({ length: WORKERS }, (_, i) => {
-      const memory = new Uint8Array(new SharedArrayBuffer(5 * SHARD_BYTES));
-      random.fill(memory.subarray(0, 3 * SHARD_BYTES));
-      const worker = new Worker(entry, { workerData: { memory, state, shardBytes: SHARD_BYTES } });
-      return { memory, worker, terminated: i % 2 === 0, atWork: once(worker, 'message'), exit: once(worker, 'exit') };
+interface Work {
+  readonly memory: Uint8Array;
+  readonly state: Int32Array;
+}
+
+function work(): Work {
+  const memory = new Uint8Array(new SharedArrayBuffer(5 * SHARD_BYTES));
+  seededRandom(6).fill(memory.subarray(0, 3 * SHARD_BYTES));
+  return { memory, state: new Int32Array(new SharedArrayBuffer(4)) };
+}
+
+function start({ memory, state }: Work): Worker {
+  return new Worker(entry, { workerData: { memory, state, shardBytes: SHARD_BYTES } });
+}
+
+/** The first message of this kind. */
+function told(worker: Worker, accept: (message: unknown) => boolean): Promise<unknown> {
+  return new Promise((resolve) => {
+    worker.on('message', (message) => {
+      if (accept(message)) resolve(message);
     });
-    await Promise.all(started.map(({ atWork }) => atWork));
-    // Terminated while their native calls run: they would go on for ever.
-    const ended = started.filter(({ terminated }) => terminated);
-    await Promise.all(ended.map(({ worker }) => worker.terminate()));
-    const left = started.filter(({ terminated }) => !terminated).map((one) => ({ ...one, checksum: once(one.worker, 'message') }));
-    Atomics.store(state, 0, 1);
-    for (const { memory, checksum, exit } of left) {
-      const [found] = (await checksum) as [number];
-      t.is((await exit)[0], 0);
-      const expected = memory.slice();
-      const addon = loadAddon();
-      expected.fill(0, 3 * SHARD_BYTES);
-      const offsets = Float64Array.from({ length: 5 }, (_, shard) => shard * SHARD_BYTES);
-      addon.gfApply(addon.gfPrepare(new Uint8Array([1, 1, 1, 1, 2, 3]), 2, 3, 'scalar'), expected, offsets, 1, SHARD_BYTES, false, false);
-      t.is(found, addon.crc32c(expected, 3 * SHARD_BYTES, 2 * SHARD_BYTES, 0));
+  });
+}
+
+/** What the worker gives when it is let to its end. */
+function checksumOf(memory: Uint8Array): number {
+  const addon = loadAddon();
+  const expected = memory.slice();
+  expected.fill(0, 3 * SHARD_BYTES);
+  const offsets = Float64Array.from({ length: 5 }, (_, shard) => shard * SHARD_BYTES);
+  addon.gfApply(addon.gfPrepare(new Uint8Array([1, 1, 1, 1, 2, 3]), 2, 3, 'scalar'), expected, offsets, 1, SHARD_BYTES, false, false);
+  return addon.crc32c(expected, 3 * SHARD_BYTES, 2 * SHARD_BYTES, 0);
+}
+
+test('several workers load the addon at once, work, and end or are ended in the middle of it; those that are left work on', async (t) => {
+  for (let round = 0; round < ROUNDS; round++) {
+    const given = work();
+    const workers = Array.from({ length: WORKERS }, () => start(given));
+    const checksums = workers.map((worker) => told(worker, (message) => typeof message === 'object'));
+    const exits = workers.map((worker) => once(worker, 'exit'));
+    await Promise.all(workers.map((worker) => told(worker, (message) => message === 'at work')));
+    // Every other one, while its native calls run: it would go on for ever.
+    await Promise.all(workers.filter((_, i) => i % 2 === 0).map((worker) => worker.terminate()));
+    Atomics.store(given.state, 0, 1);
+    for (let i = 1; i < WORKERS; i += 2) {
+      t.deepEqual(await checksums[i], { checksum: checksumOf(given.memory) });
+      t.is((await (exits[i] as Promise<number[]>))[0], 0);
     }
+  }
+  t.is(loadAddon().selfTest(), '');
+});
+
+test('a worker may be terminated while it loads the addon: that does not end the process', async (t) => {
+  const given = work();
+  for (let i = 0; i < LOADERS; i++) {
+    const worker = start(given);
+    await told(worker, (message) => message === 'loading');
+    // Each a little later within the loading.
+    for (let turn = 0; turn < i % 10; turn++) await new Promise((resolve) => setImmediate(resolve));
+    await worker.terminate();
   }
   t.is(loadAddon().selfTest(), '');
 });

@@ -11,7 +11,7 @@ const offsets = Float64Array.from({ length: GROUPS * 6 }, (_, i) => i * SHARD_BY
 const resident: number[] = [];
 
 for (let cycle = 1; cycle <= cycles; cycle++) {
-  const pool = new ErasurePool(memory, { k: 4, m: 2, threads: 1 + (cycle % 2), inlineBytesMax: 0 });
+  const pool = new ErasurePool(memory, { k: 4, m: 2, threads: cycle % 4 === 0 ? 2 : 1, inlineBytesMax: 0 });
   memory.fill(0, 4 * SHARD_BYTES, 6 * SHARD_BYTES);
   // Not waited for: the threads are still starting, or in the middle of it, when the pool is closed.
   const work = Promise.allSettled([pool.encodeGroups(offsets, GROUPS, SHARD_BYTES), pool.encodeGroups(offsets, GROUPS, SHARD_BYTES)]);

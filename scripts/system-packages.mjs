@@ -14,6 +14,7 @@ export const packages = [
   { name: 'util-linux', tool: 'losetup' },
   { name: 'mount', tool: 'mount' },
   { name: 'util-linux', tool: 'setpriv' },
+  { name: 'gcc', tool: 'cc' },
   { name: 'postgresql', tool: 'pg_ctlcluster' },
   { name: 'sqlite3', tool: 'sqlite3' },
   { name: 'g++-aarch64-linux-gnu', tool: 'aarch64-linux-gnu-g++' },

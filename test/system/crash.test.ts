@@ -1,14 +1,15 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
-import { type Random, seededRandom } from '../../src/base/random.js';
+import { seededRandom } from '../../src/base/random.js';
 import { MIB } from '../../src/base/units.js';
 import { NbdClient } from '../nbd/nbd-client.js';
 import { ArrayRig, type ArrayOptions } from './rig/array.js';
 import type { KeelsonProcess } from './rig/keelson-process.js';
 import { loopDevices } from './rig/loop-device.js';
+import { load, readBack } from './rig/model-load.js';
 import { Scratch } from './rig/scratch.js';
-import { randomRequest, SECTOR_BYTES, WriteModel } from './rig/write-model.js';
+import { SECTOR_BYTES, WriteModel } from './rig/write-model.js';
 
 const test = anyTest as TestFn<Scratch>;
 
@@ -19,54 +20,13 @@ const RUN_MS_MAX = 120;
 /** One kill in this many falls into the start and the recovery from the one before. */
 const KILL_IN_RECOVERY = 3;
 const RECOVERY_MS_MAX = 600;
-const DEPTH = 16;
-const REQUESTS_PER_FLUSH = 40;
 /** Part of the volume that is written and read back: several times what the ring's smallest segments hold, so that it wraps and destages. */
 const REGION_BYTES = 8 * MIB;
-const READ_BYTES = MIB;
-const CMD_FLAG_FUA = 1;
 
 test.beforeEach((t) => {
   t.context = new Scratch();
 });
 test.afterEach.always((t) => t.context.close());
-
-/** Keeps DEPTH random requests in flight until the connection dies. */
-async function load(client: NbdClient, model: WriteModel, random: Random): Promise<void> {
-  let sent = 0;
-  const lane = async (): Promise<void> => {
-    for (;;) {
-      if (++sent % REQUESTS_PER_FLUSH === 0) await client.flush();
-      const { operation, first, count, fua } = randomRequest(random, model.sectors);
-      const sequence = model.submit(operation, first, count);
-      const [offset, length, flags] = [first * SECTOR_BYTES, count * SECTOR_BYTES, fua ? CMD_FLAG_FUA : 0];
-      if (operation === 'write') {
-        const payload = new Uint8Array(length);
-        model.fill(sequence, first, payload);
-        await client.write(offset, payload, flags);
-      } else if (operation === 'trim') await client.trim(offset, length, flags);
-      else await client.writeZeroes(offset, length, flags);
-      model.acknowledge(sequence);
-    }
-  };
-  await Promise.allSettled(Array.from({ length: DEPTH }, lane));
-}
-
-/** Reads the whole region back and holds it against the model. */
-async function readBack(client: NbdClient, model: WriteModel): Promise<string[]> {
-  const wrong: string[] = [];
-  for (let offset = 0; offset < REGION_BYTES; offset += 4 * READ_BYTES) {
-    const pieces = await Promise.all([0, 1, 2, 3].map((i) => client.read(offset + i * READ_BYTES, READ_BYTES)));
-    for (const [i, piece] of pieces.entries()) wrong.push(...model.verify((offset + i * READ_BYTES) / SECTOR_BYTES, aligned(piece)));
-  }
-  model.compact();
-  return wrong;
-}
-
-/** The model reads words. */
-function aligned(bytes: Buffer): Uint8Array {
-  return bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes);
-}
 
 async function killAgainAndAgain(t: ExecutionContext<Scratch>, array: ArrayRig, salt: number): Promise<void> {
   const random = seededRandom(SEED + salt);

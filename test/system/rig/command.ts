@@ -81,6 +81,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   btrfs: 'btrfs-progs',
   mkswap: 'util-linux',
   setpriv: 'util-linux',
+  cc: 'gcc',
+  nbdkit: 'nbdkit',
   sqlite3: 'sqlite3',
   sshd: 'openssh-server',
   'ssh-keygen': 'openssh-client',

@@ -1,10 +1,14 @@
 import type { ArrayEngine } from '../engine/array-engine.js';
+import type { Member } from '../member/member-api.js';
 import { Administrator } from './administrator.js';
 import type { FaultAtlas } from './fault-atlas.js';
 import { EVENT, type Scheduler } from './scheduler.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { Finding } from './volume-history.js';
+
+/** A member whose write failed is failed within this of simulated time, whatever else goes on. */
+const PATIENCE_US = 10_000_000;
 
 /** What the watch tells the run. */
 export interface MemberNews {
@@ -23,6 +27,8 @@ export class MemberWatch {
   readonly #news: MemberNews;
   /** Members that were called failed when a write was acknowledged: what is on them is stale. */
   readonly #stale = new Set<number>();
+  /** Members whose writes or fdatasync failed, until they are failed themselves. */
+  readonly #owed = new Map<Member, number>();
   /** A crash may find the device a member already. */
   readonly #replacing = new Set<number>();
 
@@ -37,6 +43,7 @@ export class MemberWatch {
   judge(engine: ArrayEngine): void {
     this.#atlas.judged();
     this.#replacing.clear();
+    this.#owed.clear();
     for (const [index, disk] of this.#disks.entries()) {
       const state = engine.state.members[index]?.state ?? 'missing';
       this.#news.count('P10');
@@ -70,7 +77,23 @@ export class MemberWatch {
     again();
   }
 
+  /** A request to a member failed. P2: after a write or an fdatasync that failed the member is not relied on any more. */
+  requestFailed(index: number, kind: string): void {
+    this.#atlas.requestFailed(index);
+    const member = this.#atlas.engine?.state.members[index];
+    if (member && kind !== 'read-error' && !this.#owed.has(member)) this.#owed.set(member, this.#scheduler.now_us);
+  }
+
+  #checkOwed(): void {
+    for (const [member, since] of this.#owed) {
+      if (member.state !== 'online' && member.state !== 'rebuilding') this.#owed.delete(member);
+      else if (this.#scheduler.now_us - since > PATIENCE_US)
+        this.#news.fail({ promise: 'P2', message: `member ${member.index} failed a write or an fdatasync and is still relied on` });
+    }
+  }
+
   #noteFailures(engine: ArrayEngine): void {
+    this.#checkOwed();
     for (const member of engine.state.members)
       if (member?.state === 'failed' && !this.#atlas.recorded.has(member.index))
         void engine.failureRecorded(member).then(() => this.#atlas.recorded.add(member.index));

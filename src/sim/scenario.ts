@@ -41,8 +41,19 @@ export const MEMBER_FAULT_KINDS = [
   'reconnect',
   'new-device',
 ] as const;
+export const TARGET_FAULT_KINDS = [
+  'target-disconnect',
+  'target-down',
+  'target-full',
+  'target-denied',
+  'target-slow',
+  'target-power-failure',
+] as const;
+export type TargetFaultKind = (typeof TARGET_FAULT_KINDS)[number];
+/** Not faults: a drain by hand, and a look at what the backup alone would give. */
+export const BACKUP_EVENT_KINDS = ['drain', 'look-at-backup'] as const;
 export type MemberFaultKind = (typeof MEMBER_FAULT_KINDS)[number];
-export const FAULT_KINDS = [...PROCESS_FAULT_KINDS, ...MEMBER_FAULT_KINDS] as const;
+export const FAULT_KINDS = [...PROCESS_FAULT_KINDS, ...MEMBER_FAULT_KINDS, ...TARGET_FAULT_KINDS, ...BACKUP_EVENT_KINDS] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Everything that makes a run: the same scenario goes the same way each time. */
@@ -90,7 +101,7 @@ export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAU
     segments: pick(random, [8, 12, 20]),
     // At least 512 KiB of them: the checksums of a member are loaded through that memory.
     buffers: pick(random, segmentBytes === 64 * KIB ? [8, 10] : [4, 5, 8]),
-    backup: false,
+    backup: random.below(2) === 0,
     sync: random.below(12) === 0,
   };
   const mix: ClientMix = {
@@ -102,8 +113,21 @@ export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAU
   const steps = pick(random, [600, 1500, 4000]);
   const repair_ms = pick(random, [5, 100, 2000]);
   // Some runs have crashes alone: they go on while nothing else is wrong.
-  const some = random.below(3) === 0 ? kinds.filter((kind) => PROCESS_FAULT_KINDS.some((other) => other === kind)) : kinds;
+  const permitted = kinds.filter((kind) => shape.backup || !isBackupKind(kind));
+  const some = random.below(3) === 0 ? permitted.filter((kind) => isBackupKind(kind) || isProcessKind(kind)) : permitted;
   return { seed, shape, mix, steps, repair_ms, events: generateEvents(random, some, steps) };
+}
+
+export function isTargetKind(kind: FaultKind): kind is TargetFaultKind {
+  return TARGET_FAULT_KINDS.some((other) => other === kind);
+}
+
+function isBackupKind(kind: FaultKind): boolean {
+  return [...TARGET_FAULT_KINDS, ...BACKUP_EVENT_KINDS].some((other) => other === kind);
+}
+
+function isProcessKind(kind: FaultKind): boolean {
+  return PROCESS_FAULT_KINDS.some((other) => other === kind);
 }
 
 function generateEvents(random: Random, kinds: readonly FaultKind[], steps: number): ScenarioEvent[] {

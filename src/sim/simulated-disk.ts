@@ -49,6 +49,8 @@ export class SimulatedDisk {
   readonly sizeBytes: Bytes;
   readonly #cache: Page[];
   readonly #medium: Page[];
+  /** Pages that were ever written: a page of zeroes may be content. */
+  readonly #written: Uint8Array;
   #unsynced: CachedPage[] = [];
   #order = 0;
   readonly inFlight = new Set<WriteInFlight>();
@@ -80,6 +82,7 @@ export class SimulatedDisk {
     this.handle = handle;
     this.sizeBytes = sizeBytes;
     this.#cache = new Array<Page>(sizeBytes / BLOCK_BYTES).fill(undefined);
+    this.#written = new Uint8Array(sizeBytes / BLOCK_BYTES);
     this.#medium = new Array<Page>(sizeBytes / BLOCK_BYTES).fill(undefined);
   }
 
@@ -143,7 +146,7 @@ export class SimulatedDisk {
       const elsewhere = this.#elsewhere(first, count, random);
       for (let i = 0; i < count; i++) {
         this.damaged.add(first + i);
-        const overwrites = this.#cache[elsewhere + i] !== undefined;
+        const overwrites = this.#written[elsewhere + i] === 1;
         this.#put(elsewhere + i, bytes, i);
         // What lands where nothing was harms nobody.
         if (overwrites) this.damaged.add(elsewhere + i);
@@ -164,6 +167,7 @@ export class SimulatedDisk {
     const content = bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES);
     const kept = isZeroPage(content) ? undefined : content;
     this.#cache[page] = kept;
+    this.#written[page] = 1;
     this.#unsynced.push({ order: this.#order++, page, bytes: kept });
     this.unreadable.delete(page);
     this.damaged.delete(page);

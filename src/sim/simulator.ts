@@ -8,13 +8,15 @@ import { assembleArray, memberPaths } from '../engine/assemble.js';
 import { createArray } from '../engine/create.js';
 import type { EngineLog } from '../engine/log.js';
 import type { Slab } from '../memory/slab.js';
+import { BackupWatch } from './backup-watch.js';
+import { strikeTarget } from './target-faults.js';
 import { scrubAll } from './administrator.js';
 import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
 import { strikeMember } from './member-faults.js';
 import { MemberWatch } from './member-watch.js';
-import type { Scenario, ScenarioEvent } from './scenario.js';
+import { isTargetKind, type Scenario, type ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
 import { memberSizes, settingsFor, STRIPE_THREADS } from './settings.js';
 import { SimulatedDisk } from './simulated-disk.js';
@@ -34,13 +36,17 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  *   Devices   give errors, once (reads, writes, fdatasync: what that covered may never reach the medium) or until they are written again; rot in every zone; acknowledge writes
  *             and lose them, or put them into another place; stall, are slow, go away and come back stale, or are replaced by empty ones. fault-atlas.ts keeps to what the
  *             promises cover, and goes as far as that. An administrator replaces what is lost and scrubs what is damaged.
+ *   Target    connections break at any byte and after any effect, the host is down, full, slow, or denies permission, and loses its power: of a file what was synced is left, or more,
+ *             of the directory what it was at its last sync, or since.
  *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks or only to sectors. They
  *             may go away before their reply.
  *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.
  *
  * What is checked, against a history of the requests that knows nothing of the engine: after every crash the whole volume (P1: acknowledged writes survive the death of the
  * process; P2: flushed ones survive a power failure; nothing is seen whose predecessor is gone), every reply to a read (P5), and at the end, when all is healed,
- * that everything is destaged within a bounded number of steps (liveness), the whole volume again, the parity of every stripe (P6), and that nothing was left open.
+ * that everything is destaged and drained within a bounded number of steps (liveness), the whole volume again, the parity of every stripe (P6), and that nothing was left open. Of the
+ * backup: that it alone is, at any moment, the volume of some moment (P7), with all that was said to be drained (P3, P9), and at the end all there is. A member that missed writes never
+ * takes part, one to which nothing was done does (P10).
  */
 
 export interface Failure {
@@ -80,6 +86,7 @@ class Simulation {
   readonly #members: SimulatedDisk[] = [];
   readonly #atlas: FaultAtlas;
   readonly #watch: MemberWatch;
+  readonly #backup: BackupWatch | null;
   readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
   readonly #events: ScenarioEvent[];
   readonly #faults = new Map<string, number>();
@@ -110,15 +117,20 @@ class Simulation {
       const disk = new SimulatedDisk(path, index, sizes[index] as number);
       disk.onFault = (kind) => {
         this.#fired(kind);
-        if (kind.endsWith('-error')) this.#atlas.requestFailed(index);
+        if (kind === 'read-error' || kind === 'write-error' || kind === 'sync-error') this.#watch.requestFailed(index, kind);
       };
       this.#disks.set(path, disk);
       this.#members.push(disk);
     }
     this.#atlas = new FaultAtlas(scenario.shape, this.#members, () => this.#scheduler.now_us);
+    const news = {
+      fail: (finding: Finding): void => this.#fail(finding),
+      count: (promise: string, times = 1): void => this.#count(promise, times),
+    };
+    this.#backup = scenario.shape.backup ? new BackupWatch(this.#scheduler, this.#random, news) : null;
+    if (this.#backup !== null) this.#backup.host.onFault = (kind) => this.#fired(kind);
     this.#watch = new MemberWatch(this.#members, this.#atlas, this.#scheduler, {
-      fail: (finding) => this.#fail(finding),
-      count: (promise, times = 1) => this.#count(promise, times),
+      ...news,
       fired: (kind) => this.#fired(kind),
       broke: (error) => this.#broke(error),
       repair_ms: () => (this.#healed ? 5 : scenario.repair_ms),
@@ -247,6 +259,7 @@ class Simulation {
     void engine.fatal.then((error) => {
       if (process.alive) this.#broke(error);
     });
+    this.#backup?.attach(engine, process, (slab as Slab).view);
     this.#watch.judge(engine);
     this.#atlas.engine = engine;
     engine.start();
@@ -300,6 +313,7 @@ class Simulation {
   async #finish(engine: ArrayEngine): Promise<void> {
     this.#healed = true;
     for (const disk of this.#members) disk.heal();
+    this.#backup?.host.heal();
     await this.#alive(this.#untilWhole(engine));
     await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
     if (!(await this.#alive(engine.destageLoop.drainAll())))
@@ -308,6 +322,7 @@ class Simulation {
     if (this.#members.some(({ damaged, unreadable }) => damaged.size + unreadable.size > 0)) await this.#alive(scrubAll(engine));
     this.#report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
     this.#report(await this.#alive(checkParity(engine, count)));
+    if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history));
     const process = this.#process;
     await this.#alive(engine.stop());
     if (process.openDevices > 0) this.#fail({ promise: 'leak', message: `${process.openDevices} devices are open after the stop` });
@@ -347,8 +362,16 @@ class Simulation {
         if (random.below(4) === 0) this.#scheduler.suspend(random.below(20_000_000));
         else this.#scheduler.wallOffset_ms += (random.below(2) === 0 ? 1 : -1) * random.below(1_000_000_000);
         return;
+      case 'drain':
+        this.#backup?.drain(this.#atlas.engine, this.#history);
+        return;
+      case 'look-at-backup':
+        void this.#backup?.look(this.#history, false).catch((error: unknown) => this.#broke(error));
+        return;
       default:
-        if (!strikeMember(event.kind, random, this.#members, this.#atlas, this.#scheduler)) this.#spared();
+        if (isTargetKind(event.kind)) {
+          if (this.#backup !== null) strikeTarget(event.kind, random, this.#backup.host, this.#scheduler);
+        } else if (!strikeMember(event.kind, random, this.#members, this.#atlas, this.#scheduler)) this.#spared();
         else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device') this.#fired(event.kind);
     }
   }

@@ -37,6 +37,8 @@ export class VolumeHistory {
   readonly blocks: number;
   readonly cells: number;
   readonly #live: WriteRecord[][];
+  /** Every write of a cell, for images of the past. */
+  readonly #all: WriteRecord[][];
   /** Acknowledged, not yet covered by a flush. */
   #volatile: WriteRecord[] = [];
   readonly #open = new Set<WriteRecord>();
@@ -58,6 +60,7 @@ export class VolumeHistory {
       durable: true,
     };
     this.#live = Array.from({ length: this.cells }, () => [blank]);
+    this.#all = Array.from({ length: this.cells }, () => [blank]);
   }
 
   /** A moment of its own, between what was before and what comes after. */
@@ -83,7 +86,10 @@ export class VolumeHistory {
       durable: false,
     };
     this.#open.add(record);
-    for (let cell = first; cell < first + count; cell++) (this.#live[cell] as WriteRecord[]).push(record);
+    for (let cell = first; cell < first + count; cell++) {
+      (this.#live[cell] as WriteRecord[]).push(record);
+      (this.#all[cell] as WriteRecord[]).push(record);
+    }
     return record;
   }
 
@@ -241,5 +247,20 @@ export class VolumeHistory {
     let first = OPEN;
     for (const record of live) if (record.from > end && record.acknowledged < first) first = record.acknowledged;
     return first;
+  }
+
+  /**
+   * What an image of some moment shows of a cell: when that was asked for at the earliest, and the acknowledgement of the oldest write that it does not have. null: nothing
+   * that was ever written there.
+   */
+  imageOf(cell: number, words: Int32Array, at: number): { readonly from: number; readonly missing: number } | null {
+    const shown = versionShown(words, at, cell);
+    const all = this.#all[cell] as WriteRecord[];
+    const candidates = all.filter((record) => record.version === shown);
+    if (shown < 0 || candidates.length === 0) return null;
+    const end = Math.max(...candidates.map((record) => record.end));
+    let missing = OPEN;
+    for (const record of all) if (record.sure && record.from > end && record.acknowledged < missing) missing = record.acknowledged;
+    return { from: Math.min(...candidates.map((record) => record.from)), missing };
   }
 }

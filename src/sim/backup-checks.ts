@@ -1,0 +1,80 @@
+import type { Random } from '../base/random.js';
+import { BLOCK_BYTES } from '../base/units.js';
+import { loadAddon } from '../native/load.js';
+import { Repository } from '../repository/repository.js';
+import { CELL_WORDS, wordsOf } from './cell-content.js';
+import { type SimulatedHost, SimulatedTarget } from './simulated-target.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import { CELLS_A_BLOCK, type Finding, type VolumeHistory } from './volume-history.js';
+
+const RUN_BLOCKS = 64;
+
+/** A repository of a simulated process on a host. */
+export function simulatedRepository(host: SimulatedHost, process: SimulatedProcess, memory: Uint8Array): Repository {
+  return new Repository({
+    target: new SimulatedTarget(host, process),
+    memory,
+    checksums: loadAddon(),
+    compression: 'none',
+    passphrase: '',
+    ambient: {
+      unique: () => `${process.random.u32().toString(16)}-${process.random.u32().toString(16)}`,
+      wall: () => process.scheduler.wallOffset_ms,
+    },
+  });
+}
+
+/**
+ * All members are gone, and the host has just lost its power: the image that is left is the volume at some moment (P7), not before `floor`, up to which everything was said
+ * to be drained (P3, P9). reader: a process of its own. exact: the moment is now.
+ */
+export async function checkImage(
+  host: SimulatedHost,
+  reader: SimulatedProcess,
+  history: VolumeHistory,
+  floor: number,
+  exact: boolean,
+  random: Random,
+  count: (promise: string, times?: number) => void,
+): Promise<Finding | null> {
+  const memory = new Uint8Array(RUN_BLOCKS * BLOCK_BYTES);
+  const repository = simulatedRepository(host.copyAfterPowerFailure(random), reader, memory);
+  try {
+    await repository.open({ arrayUuid: '', epoch: 0, volumeBytes: 0, create: false, readOnly: true });
+  } catch (error) {
+    // Nothing was ever published.
+    return floor === 0 && !exact ? null : { promise: 'P9', message: `the backup cannot be opened: ${String(error)}` };
+  }
+  let newestSeen = 0;
+  let oldestGone = Number.POSITIVE_INFINITY;
+  for (let first = 0; first < history.blocks; first += RUN_BLOCKS) {
+    const blocks = Math.min(RUN_BLOCKS, history.blocks - first);
+    const crcs = new Uint32Array(blocks);
+    await repository.read(
+      Float64Array.from({ length: blocks }, (_, i) => first + i),
+      0,
+      crcs,
+    );
+    const bytes = memory.subarray(0, blocks * BLOCK_BYTES);
+    if (exact) {
+      const wrong = history.check(bytes, first * CELLS_A_BLOCK, history.moment());
+      if (wrong !== null) return { promise: 'P7', message: `the drained image: ${wrong.message}` };
+    }
+    const words = wordsOf(bytes);
+    for (let i = 0; i < blocks * CELLS_A_BLOCK; i++) {
+      const cell = first * CELLS_A_BLOCK + i;
+      const image = history.imageOf(cell, words, i * CELL_WORDS);
+      if (image === null)
+        return { promise: 'P7', message: `block ${Math.floor(cell / CELLS_A_BLOCK)} of the image shows what was never written there` };
+      newestSeen = Math.max(newestSeen, image.from);
+      oldestGone = Math.min(oldestGone, image.missing);
+      if (image.missing <= floor)
+        return { promise: 'P3', message: `block ${Math.floor(cell / CELLS_A_BLOCK)} of the image is older than what was drained` };
+    }
+    count('P7', blocks);
+  }
+  await repository.close();
+  if (oldestGone < newestSeen)
+    return { promise: 'P7', message: 'the image holds a write without one that was acknowledged before it was asked for' };
+  return null;
+}

@@ -1,0 +1,241 @@
+import type { Random } from '../base/random.js';
+import {
+  denied,
+  fileMissing,
+  noSpace,
+  type Target,
+  type TargetEntry,
+  type TargetStrength,
+  type TargetWriter,
+  unreachable,
+} from '../repository/target.js';
+import { EVENT } from './scheduler.js';
+import type { SimulatedProcess } from './simulated-process.js';
+
+interface HostFile {
+  bytes: Buffer;
+  /** Bytes that a power failure of the host leaves. */
+  synced: number;
+}
+
+const URL = 'sim://vault';
+const LATENCY_US = 900;
+
+/** The backup host, which outlives the processes that use it: files, of which a power failure keeps what was synced, and a directory likewise. */
+export class SimulatedHost {
+  #files = new Map<string, HostFile>();
+  /** States of the directory since it was last synced, oldest first. */
+  #unsynced: Map<string, HostFile>[] = [];
+  #durable = new Map<string, HostFile>();
+  /** Rises when connections are cut: what belongs to an older one fails. */
+  connection = 0;
+  /** Bytes until the connection is cut in the middle of a write; Infinity: it holds. */
+  cutAfterBytes = Number.POSITIVE_INFINITY;
+  downUntil_us = 0;
+  fullUntil_us = 0;
+  deniedUntil_us = 0;
+  slowness = 1;
+  onFault: (kind: string) => void = () => {};
+
+  get files(): ReadonlyMap<string, HostFile> {
+    return this.#files;
+  }
+
+  get(name: string): HostFile {
+    const file = this.#files.get(name);
+    if (file === undefined) throw fileMissing(URL, name);
+    return file;
+  }
+
+  create(name: string): HostFile {
+    const file = { bytes: Buffer.alloc(0), synced: 0 };
+    this.#change(() => this.#files.set(name, file));
+    return file;
+  }
+
+  rename(from: string, to: string): void {
+    const file = this.get(from);
+    this.#change(() => {
+      this.#files.set(to, file);
+      this.#files.delete(from);
+    });
+  }
+
+  remove(name: string): void {
+    this.#change(() => this.#files.delete(name));
+  }
+
+  syncDirectory(): void {
+    this.#durable = new Map(this.#files);
+    this.#unsynced = [];
+  }
+
+  #change(change: () => void): void {
+    change();
+    this.#unsynced.push(new Map(this.#files));
+  }
+
+  /** The host loses its power and comes back: some state of the directory since its last sync, and of each file what was synced, or more. */
+  powerFailure(random: Random): void {
+    const states = [this.#durable, ...this.#unsynced];
+    const survived = states[random.below(states.length)] as Map<string, HostFile>;
+    this.#files = new Map();
+    for (const [name, file] of survived) {
+      const kept = file.synced + random.below(file.bytes.length - file.synced + 1);
+      this.#files.set(name, { bytes: Buffer.from(file.bytes.subarray(0, kept)), synced: kept });
+    }
+    this.syncDirectory();
+    this.connection++;
+  }
+
+  /** What another host would find if this one lost its power now. */
+  copyAfterPowerFailure(random: Random): SimulatedHost {
+    const copy = new SimulatedHost();
+    copy.#files = new Map([...this.#files].map(([name, file]) => [name, { ...file }]));
+    copy.#unsynced = this.#unsynced.map((state) => new Map(state));
+    copy.#durable = new Map(this.#durable);
+    copy.powerFailure(random);
+    return copy;
+  }
+
+  heal(): void {
+    this.cutAfterBytes = Number.POSITIVE_INFINITY;
+    this.downUntil_us = 0;
+    this.fullUntil_us = 0;
+    this.deniedUntil_us = 0;
+    this.slowness = 1;
+  }
+}
+
+/** One process's connection to the host. Every operation takes its time, and may fail before it has its effect or after. */
+export class SimulatedTarget implements Target {
+  readonly url = URL;
+  readonly #host: SimulatedHost;
+  readonly #process: SimulatedProcess;
+  #connection = -1;
+
+  constructor(host: SimulatedHost, process: SimulatedProcess) {
+    this.#host = host;
+    this.#process = process;
+  }
+
+  async open(): Promise<TargetStrength> {
+    this.#connection = this.#host.connection;
+    return this.#run('open', () => ({ weakness: '' }));
+  }
+
+  create(name: string): Promise<TargetWriter> {
+    return this.#run('create', () => {
+      this.#refuseWrites();
+      const file = this.#host.create(name);
+      return {
+        write: (bytes) => {
+          // The bytes may be used again once this resolves.
+          const copy = Buffer.from(bytes);
+          return this.#run('write', () => this.#append(file, copy));
+        },
+        sync: () =>
+          this.#run('sync', () => {
+            file.synced = file.bytes.length;
+          }),
+        close: () => this.#run('close', () => undefined),
+        abandon: () => Promise.resolve(),
+      };
+    });
+  }
+
+  #append(file: HostFile, bytes: Buffer): void {
+    this.#refuseWrites();
+    const host = this.#host;
+    if (bytes.length < host.cutAfterBytes) {
+      host.cutAfterBytes -= bytes.length;
+      file.bytes = Buffer.concat([file.bytes, bytes]);
+      return;
+    }
+    file.bytes = Buffer.concat([file.bytes, bytes.subarray(0, host.cutAfterBytes)]);
+    host.cutAfterBytes = Number.POSITIVE_INFINITY;
+    host.connection++;
+    host.onFault('target-disconnect');
+    throw unreachable(URL, 'write', 'the connection was cut');
+  }
+
+  #refuseWrites(): void {
+    const now = this.#process.scheduler.now_us;
+    if (now < this.#host.fullUntil_us) {
+      this.#host.onFault('target-full');
+      throw noSpace(URL, 'no space left on the device');
+    }
+    if (now < this.#host.deniedUntil_us) {
+      this.#host.onFault('target-denied');
+      throw denied(URL, 'write', 'permission denied');
+    }
+  }
+
+  read(name: string, offset: number, into: Uint8Array): Promise<number> {
+    return this.#run('read', () => {
+      const part = this.#host.get(name).bytes.subarray(offset, offset + into.length);
+      into.set(part);
+      return part.length;
+    });
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#run('rename', () => this.#host.rename(from, to));
+  }
+
+  syncDirectory(): Promise<void> {
+    return this.#run('syncDirectory', () => this.#host.syncDirectory());
+  }
+
+  remove(name: string): Promise<void> {
+    return this.#run('remove', () => this.#host.remove(name));
+  }
+
+  list(): Promise<TargetEntry[]> {
+    return this.#run('list', () => [...this.#host.files].map(([name, file]) => ({ name, bytes: file.bytes.length })));
+  }
+
+  stat(name: string): Promise<number | null> {
+    return this.#run('stat', () => this.#host.files.get(name)?.bytes.length ?? null);
+  }
+
+  freeBytes(): Promise<number | null> {
+    return Promise.resolve(null);
+  }
+
+  close(): Promise<void> {
+    this.#connection = -1;
+    return Promise.resolve();
+  }
+
+  /** The effect, and then the reply: between the two the connection may be lost. */
+  #run<T>(what: string, effect: () => T): Promise<T> {
+    const process = this.#process;
+    const host = this.#host;
+    const connection = this.#connection;
+    const later = (run: () => void): void =>
+      void process.scheduler.after((50 + process.random.below(LATENCY_US)) * host.slowness, process, EVENT.target, run);
+    return new Promise<T>((resolve, reject) => {
+      const lost = (): boolean => {
+        if (connection === host.connection && process.scheduler.now_us >= host.downUntil_us) return false;
+        host.onFault('target-unreachable');
+        reject(unreachable(URL, what, 'no connection'));
+        return true;
+      };
+      later(() => {
+        if (lost()) return;
+        process.scheduler.trace.add(what.length, what.charCodeAt(0), host.files.size);
+        let result: T;
+        try {
+          result = effect();
+        } catch (error) {
+          reject(error);
+          return;
+        }
+        later(() => {
+          if (!lost()) resolve(result);
+        });
+      });
+    });
+  }
+}

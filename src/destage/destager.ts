@@ -83,6 +83,8 @@ export class Destager {
   #lostTurn: Promise<unknown> = Promise.resolve();
   /** Blocks that were in nobody's hands, and in how many passes. */
   readonly #nowhere = new Map<number, number>();
+  /** Places of refilled segments whose block nobody had, with the segment. */
+  readonly #lostPlaces = new Map<number, SegmentSeq>();
 
   /** scratch: pages for recovered blocks of degraded rows. */
   constructor(journal: Journal, reader: RingReader, host: DestageHost, scratch: SlabRegion) {
@@ -113,7 +115,7 @@ export class Destager {
     for (let seq = from; seq < to; seq++) journal.pin(journal.table.slotOf(seq));
     let whole = true;
     try {
-      const writes = new GroupPlan(journal, this.#host.geometry, from, to);
+      const writes = new GroupPlan(journal, this.#host.geometry, from, to, this.#lostPlaces);
       this.stats.blocks += writes.blocks;
       if (!(await this.#runAll((limit_) => writes.next(limit_)))) whole = false;
       const zeroes = new ZeroPlan(journal, this.#host.geometry, from, to, (stripe) => this.#host.isWritten(stripe));
@@ -178,12 +180,22 @@ export class Destager {
       crcs,
       false,
     );
-    const whole = live.every(
-      (place, i) => index.lookup(index.blockAt[place] as number) !== place || (had[i] === true && crcs[i] === table.crc[place]),
-    );
+    let whole = true;
+    live.forEach((place, i) => {
+      if (index.lookup(index.blockAt[place] as number) !== place || (had[i] === true && crcs[i] === table.crc[place])) return;
+      if (had[i] === true || !this.#isLost(place, seq)) whole = false;
+    });
     table.memory[slot] = memory;
     if (!whole) buffers.release(slot);
     return whole;
+  }
+
+  /** What the backup itself calls lost is so after a few passes. */
+  #isLost(place: number, seq: SegmentSeq): boolean {
+    const block = this.#journal.index.blockAt[place] as number;
+    if (!this.#givesUp(block)) return false;
+    this.#lostPlaces.set(place, seq);
+    return true;
   }
 
   /** Segments before this may have blocks in the stripes, wholly or in part. */

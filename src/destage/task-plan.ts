@@ -25,7 +25,17 @@ export class GroupPlan {
   readonly #places: Uint32Array;
   #next = 0;
 
-  constructor(journal: Journal, geometry: StripeGeometry, fromSeq: SegmentSeq, toSeq: SegmentSeq) {
+  readonly #lost: ReadonlyMap<number, SegmentSeq>;
+
+  /** lost: places that are lost although their segment is resident, each with its segment. */
+  constructor(
+    journal: Journal,
+    geometry: StripeGeometry,
+    fromSeq: SegmentSeq,
+    toSeq: SegmentSeq,
+    lost: ReadonlyMap<number, SegmentSeq> = new Map(),
+  ) {
+    this.#lost = lost;
     this.#journal = journal;
     this.#geometry = geometry;
     const { table, index } = journal;
@@ -79,7 +89,8 @@ export class GroupPlan {
       const place = this.#places[key - stripe * ORDINALS] as number;
       const word = at * geometry.stripeBlocks + geometry.slotOf(journal.index.blockAt[place] as number);
       const memory = journal.table.memoryOf(place);
-      sources[word] = memory < 0 ? SOURCE_LOST : memory / (1 << BLOCK_SHIFT);
+      const lost = memory < 0 || (this.#lost.size > 0 && this.#lost.get(place) === journal.table.seqOfPlace(place));
+      sources[word] = lost ? SOURCE_LOST : memory / (1 << BLOCK_SHIFT);
       crcs[word] = journal.table.crc[place] as number;
     }
     this.#next = end;

@@ -1,11 +1,15 @@
 import type { Clock } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type Bytes, type SegmentSeq } from '../base/units.js';
+import { BLOCK_BYTES, type BlockIndex, type Bytes, type SegmentSeq } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
 import type { RingReader } from '../journal/ring-reader.js';
 import type { SlabRegion } from '../memory/slab-region.js';
-import type { Backup, SegmentPiece } from '../repository/backup.js';
+import { loadAddon } from '../native/load.js';
+import { type Backup, EXTENT_LOST, type SegmentPiece } from '../repository/backup.js';
 import { RangePlan } from './range-plan.js';
+
+/** Attempts, each over the whole rest of the ring, in which some block is in nobody's hands before such blocks are given up: an error that passes must not cost data. */
+const GIVE_UP_AFTER = 3;
 
 /** Segments of one publish: bounds the repository segment and the time until the cursor moves. */
 const SEGMENTS_PER_PUBLISH = 32;
@@ -15,6 +19,10 @@ export interface DrainHost {
   advance(drainedSeq: SegmentSeq): Promise<void>;
   /** The stripes' content of blocks whose journal copies are gone: to slab pages, verified; false when one cannot be had. */
   recover(blocks: Float64Array, pages: Uint32Array): Promise<boolean>;
+  /** False while a rebuild may still bring the block: it is in stripes of which too much is lost at the moment. */
+  isGone(block: BlockIndex): boolean;
+  /** These were in nobody's hands, and are so in the backup from now on. */
+  lost(blocks: readonly number[]): void;
 }
 
 /**
@@ -34,6 +42,10 @@ export class Drainer {
   publishes = 0;
   /** The last range met a block that can be had from nowhere: the next one reaches to the end of the ring. */
   #toTheEnd = false;
+  /** Attempts to the end of the ring that met such a block, one after the other. */
+  #failures = 0;
+  /** Blocks published as lost since assembly. */
+  lostBlocks = 0;
 
   /** region: two ring segments of slab memory. */
   constructor(journal: Journal, reader: RingReader, backup: Backup, host: DrainHost, clock: Clock, region: SlabRegion) {
@@ -65,10 +77,13 @@ export class Drainer {
     try {
       const drained = await this.#publish(from, to);
       this.#toTheEnd = false;
+      this.#failures = 0;
       return drained;
     } catch (error) {
       // A block that no copy holds whole may have been written again later: a range that reaches that far does not need it.
-      this.#toTheEnd = error instanceof KeelsonError && error.code === 'DRAIN_SOURCE_LOST';
+      const lost = error instanceof KeelsonError && error.code === 'DRAIN_SOURCE_LOST';
+      if (lost && to === journal.headSeq) this.#failures++;
+      this.#toTheEnd = lost;
       throw error;
     }
   }
@@ -82,12 +97,15 @@ export class Drainer {
       time: this.#clock.wall(),
       seed: false,
     };
-    const pieces = new Pieces(journal, this.#reader, this.#host, plan, this.#region);
+    const givesUp = to === journal.headSeq && this.#failures + 1 >= GIVE_UP_AFTER;
+    const pieces = new Pieces(journal, this.#reader, this.#host, plan, this.#region, givesUp);
     try {
       const published = await this.#backup.publish(header, () => pieces.next());
       this.publishedBytes += plan.blocks * BLOCK_BYTES;
       this.storedBytes += published.storedBytes;
       this.publishes++;
+      this.lostBlocks += pieces.lost.length;
+      if (pieces.lost.length > 0) this.#host.lost(pieces.lost);
     } finally {
       pieces.release();
     }
@@ -128,10 +146,15 @@ class Pieces {
   #seq: SegmentSeq;
   #turn = 0;
   #holesOut = false;
+  #lostOut = false;
+  readonly #givesUp: boolean;
+  /** Blocks that are published as lost. */
+  readonly lost: number[] = [];
   /** Slots pinned for the last two pieces; -1 = none. */
   readonly #pinned = [-1, -1];
 
-  constructor(journal: Journal, reader: RingReader, host: DrainHost, plan: RangePlan, region: SlabRegion) {
+  constructor(journal: Journal, reader: RingReader, host: DrainHost, plan: RangePlan, region: SlabRegion, givesUp: boolean) {
+    this.#givesUp = givesUp;
     this.#journal = journal;
     this.#reader = reader;
     this.#host = host;
@@ -148,10 +171,14 @@ class Pieces {
       if (piece.extents > 0) return piece;
       this.#unpin(turn);
     }
-    if (this.#holesOut) return null;
-    this.#holesOut = true;
-    const holes = this.#plan.holes();
-    return holes.extents > 0 ? holes : null;
+    if (!this.#holesOut) {
+      this.#holesOut = true;
+      const holes = this.#plan.holes();
+      if (holes.extents > 0) return holes;
+    }
+    if (this.#lostOut || this.lost.length === 0) return null;
+    this.#lostOut = true;
+    return lostPiece(this.lost);
   }
 
   async #segment(seq: SegmentSeq, turn: number): Promise<SegmentPiece> {
@@ -175,25 +202,46 @@ class Pieces {
     const blocks: number[] = [];
     const pages: number[] = [];
     const places: number[] = [];
-    const piece = this.#plan.piece(seq, memory, (block, at) => {
+    const whole = this.#plan.piece(seq, memory, (block, at) => {
       blocks.push(block);
       pages.push(memory / BLOCK_BYTES + at);
       places.push(slot * table.segmentBlocks + at);
       return memory + at * BLOCK_BYTES;
     });
+    const gone = new Set<number>();
     for (let i = 0; i < blocks.length; i++) {
+      const block = blocks[i] as number;
       const place = places[i] as number;
-      if (await this.#reader.read(place, 1, (pages[i] as number) * BLOCK_BYTES)) continue;
-      const newest = index.lookup(blocks[i] as number) === place;
-      const had = newest && (await this.#host.recover(Float64Array.of(blocks[i] as number), Uint32Array.of(pages[i] as number)));
-      if (!had || index.lookup(blocks[i] as number) !== place) {
+      if (await this.#bring(block, place, pages[i] as number)) continue;
+      if (
+        !this.#givesUp ||
+        index.lookup(block) !== place ||
+        !this.#host.isGone(block) ||
+        (await this.#bring(block, place, pages[i] as number))
+      ) {
         throw new KeelsonError('DRAIN_SOURCE_LOST', 'a journaled block can be read neither from the journal nor from the stripes', {
-          found: `block ${blocks[i]} of ring segment ${seq}`,
-          action: 'keelson status lists what is lost; new writes to the block replace it',
+          found: `block ${block} of ring segment ${seq}`,
+          action: 'it is tried again, then the backup calls it lost; new writes to the block replace it',
         });
       }
+      gone.add(block);
+      this.lost.push(block);
     }
-    return piece;
+    if (gone.size === 0) return whole;
+    return this.#plan.piece(seq, memory, (block, at) => (gone.has(block) ? -1 : memory + at * BLOCK_BYTES));
+  }
+
+  /** The block as it was journaled, to the page: from a journal copy, or from the stripes where these have it and it is the newest. */
+  async #bring(block: number, place: number, page: number): Promise<boolean> {
+    const { table, index } = this.#journal;
+    if (await this.#reader.read(place, 1, page * BLOCK_BYTES)) return true;
+    if (index.lookup(block) !== place) return false;
+    if (!(await this.#host.recover(Float64Array.of(block), Uint32Array.of(page)))) return false;
+    if (index.lookup(block) !== place) return false;
+    // What was never destaged is older in the stripes.
+    const crc = new Uint32Array(1);
+    loadAddon().crcRun(this.#region.slab.view, page * BLOCK_BYTES, block, 1, crc, 0);
+    return crc[0] === table.crc[place];
   }
 
   #unpin(turn: number): void {
@@ -207,4 +255,20 @@ class Pieces {
     this.#unpin(0);
     this.#unpin(1);
   }
+}
+
+/** Blocks in any order, as runs. */
+function lostPiece(blocks: readonly number[]): SegmentPiece {
+  const first: number[] = [];
+  const count: number[] = [];
+  for (const block of [...blocks].sort((a, b) => a - b)) {
+    const last = first.length - 1;
+    if (last >= 0 && (first[last] as number) + (count[last] as number) === block) count[last] = (count[last] as number) + 1;
+    else {
+      first.push(block);
+      count.push(1);
+    }
+  }
+  const memory = new Float64Array(first.length).fill(EXTENT_LOST);
+  return { extents: first.length, first: Float64Array.from(first), count: Float64Array.from(count), memory, crcs: new Uint32Array(0) };
 }

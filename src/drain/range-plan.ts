@@ -37,8 +37,8 @@ export class RangePlan {
     this.blocks = index.live;
   }
 
-  /** Live blocks of one segment as extents, its payload lying at slab offset `memory` as it lies in the ring. keep: leaves out blocks for which it is false. */
-  piece(seq: SegmentSeq, memory: number, keep?: (block: number, at: number) => number): SegmentPiece {
+  /** Live blocks of one segment as extents, its payload lying at slab offset `memory` as it lies in the ring. source: where else a block's data lie, or -1: it is left out. */
+  piece(seq: SegmentSeq, memory: number, source?: (block: number, at: number) => number): SegmentPiece {
     const { table, index } = this.#journal;
     const slot = table.slotOf(seq);
     const used = table.used[slot] as number;
@@ -53,16 +53,17 @@ export class RangePlan {
       const place = slot * table.segmentBlocks + at;
       const block = index.blockAt[place] as number;
       if (block < 0 || this.#index.lookup(block) !== (seq - this.fromSeq) * table.segmentBlocks + at) continue;
-      const source = keep === undefined ? memory + at * BLOCK_BYTES : keep(block, at);
+      const from = source === undefined ? memory + at * BLOCK_BYTES : source(block, at);
+      if (from < 0) continue;
       crcs[live++] = table.crc[place] as number;
       const previous = extents - 1;
       const joins = at === lastAt + 1 && previous >= 0 && (first[previous] as number) + (count[previous] as number) === block;
-      if (joins && (where[previous] as number) + (count[previous] as number) * BLOCK_BYTES === source)
+      if (joins && (where[previous] as number) + (count[previous] as number) * BLOCK_BYTES === from)
         count[previous] = (count[previous] as number) + 1;
       else {
         first[extents] = block;
         count[extents] = 1;
-        where[extents] = source;
+        where[extents] = from;
         extents++;
       }
       lastAt = at;

@@ -194,6 +194,12 @@ export class ArrayEngine {
           const { from } = await this.recovery.recover(blocks, pages, { trusted: true, locked: false, repair: false, ringFirst: false });
           return !from.includes(HAD_NOWHERE);
         },
+        isGone: (block) => {
+          const place = this.journal.index.lookup(block);
+          return (place >= 0 && this.journal.table.seqOfPlace(place) >= this.journal.destagedSeq) || this.state.isLost(block);
+        },
+        lost: (blocks) =>
+          this.parts.log.error({ blocks: blocks.slice(0, 100), count: blocks.length }, 'blocks lost before they were drained'),
       },
       clock,
       plan.drain,

@@ -3,7 +3,7 @@ import type { BlockIndex, StripeIndex } from '../base/units.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import { INTEGRITY_ENTRIES } from '../member/layout.js';
 import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
-import { StripeGeometry } from '../stripe/geometry.js';
+import { CRC_LOST, StripeGeometry } from '../stripe/geometry.js';
 import type { MemberView } from '../stripe/stripe-pool.js';
 import { LostBlocks } from './lost-blocks.js';
 
@@ -125,6 +125,24 @@ export class ArrayState {
     this.bitmap[stripe >>> 3] = (this.bitmap[stripe >>> 3] as number) | (1 << (stripe & 7));
     for (const table of this.integrity) table.markStripe(stripe, this.geometry.rows);
     this.lost.changed(stripe);
+  }
+
+  /** The block is lost for good: an error until it is written again, zeroes for parity. Of blocks that are not written yet. */
+  lose(block: BlockIndex): void {
+    const stripe = this.geometry.stripeOf(block);
+    this.#tableOf(block).entries[this.#rowOf(block)] = CRC_LOST;
+    this.markChanged(stripe);
+    this.lost.note(stripe);
+  }
+
+  /** The stripes say that it is lost for good. */
+  isLost(block: BlockIndex): boolean {
+    return this.#tableOf(block).entries[this.#rowOf(block)] === CRC_LOST;
+  }
+
+  #tableOf(block: BlockIndex): IntegrityTable {
+    const shard = Math.floor(this.geometry.slotOf(block) / this.geometry.rows);
+    return this.integrity[this.geometry.memberOf(this.geometry.stripeOf(block), shard)] as IntegrityTable;
   }
 
   isUntrusted(stripe: StripeIndex): boolean {

@@ -73,7 +73,7 @@ export function arrayStatus(engine: ArrayEngine) {
       drainedLsn: drainedLsn(engine),
       undrainedBytes,
       oldestUndrainedSeconds: drainLoop === null ? 0 : drainLoop.oldestUndrained_ms() / 1000,
-      lastError: link?.lastError?.describe() ?? null,
+      lastError: (link?.lastError ?? drainLoop?.lastError)?.describe() ?? null,
       target: link?.backup.target ?? null,
       state:
         link === null

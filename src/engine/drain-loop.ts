@@ -10,6 +10,8 @@ import type { EngineLog } from './log.js';
 
 /** How often the conditions are looked at when no segment closes. */
 const PERIOD_MS = 250;
+/** A drain that met a block in nobody's hands is tried again after this: a rebuild may bring it, an error may pass. */
+const LOST_RETRY_MS = 1000;
 
 interface Waiter {
   /** Runs started before it: only one started after it speaks for it. */
@@ -36,6 +38,9 @@ export class DrainLoop {
   #waiters: Waiter[] = [];
   #runs = 0;
   #stopped = false;
+  #pausedUntil = 0;
+  /** Why the last run did not end; null when it did, or when the link says it. */
+  lastError: KeelsonError | null = null;
 
   constructor(
     journal: Journal,
@@ -94,7 +99,7 @@ export class DrainLoop {
 
   /** Looks at the conditions; starts draining when one holds. */
   kick(): void {
-    if (this.#stopped || this.#running !== null) return;
+    if (this.#stopped || this.#running !== null || this.#clock.now() < this.#pausedUntil) return;
     const bytes = this.undrainedBytes();
     if (bytes > 0 && this.#triggered(bytes)) this.#want();
     // Closing a segment calls back here: the inner call may have started already.
@@ -141,7 +146,7 @@ export class DrainLoop {
   }
 
   #settleWaiters(): void {
-    const error = this.#link.lastError;
+    const error = this.lastError ?? this.#link.lastError;
     const left: Waiter[] = [];
     for (const waiter of this.#waiters) {
       if (this.#journal.drainedSeq >= waiter.seq) waiter.resolve();
@@ -159,15 +164,23 @@ export class DrainLoop {
       try {
         const before = this.#clock.now();
         const segments = await this.#drainer.drain(this.#wanted);
+        this.lastError = null;
         if (segments === 0) return;
         this.#log.debug({ segments, ms: Math.round(this.#clock.now() - before) }, 'drained');
       } catch (error) {
         const failure = KeelsonError.from(error);
-        if (failure.code === 'DRAIN_SOURCE_LOST' && !further) {
-          // The next attempt reaches to the end of the ring, where the block may have been written again; the repository is opened anew after any failure.
-          further = true;
+        if (failure.code === 'DRAIN_SOURCE_LOST') {
+          // The next attempt reaches to the end of the ring, where the block may have been written again. The repository is opened anew after any failure; it is not away:
+          // others read from it.
           this.#link.failed(failure);
-          continue;
+          await this.#link.connect();
+          if (!further) {
+            further = true;
+            continue;
+          }
+          this.lastError = failure;
+          this.#pausedUntil = this.#clock.now() + LOST_RETRY_MS;
+          return;
         }
         this.#log.warn({ error: failure.describe() }, 'drain failed; the ring keeps everything');
         this.#link.failed(failure);

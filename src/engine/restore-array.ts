@@ -3,7 +3,7 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Bytes, Lsn } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
-import { restoreImage } from '../rebuild/restore.js';
+import { eachLostBlock, restoreImage } from '../rebuild/restore.js';
 import type { Backup } from '../repository/backup.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
@@ -70,6 +70,7 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
       slabRegion(parts.slab, parts.plan.segmentBuffersAt, parts.plan.segmentBuffers * state.shape.segmentBytes),
       (done) => options.onProgress(done, found.volumeBytes),
     );
+    await eachLostBlock(backup, state.geometry.volumeBlocks, (block) => state.lose(block));
     await engine.checkpointer.settle();
     state.protection = 'full';
     await engine.checkpointer.settle();

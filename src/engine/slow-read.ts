@@ -4,7 +4,7 @@ import type { Journal } from '../journal/journal.js';
 import { ZEROED } from '../journal/ring-index.js';
 import type { RingReader } from '../journal/ring-reader.js';
 import type { Slab } from '../memory/slab.js';
-import type { Backup } from '../repository/backup.js';
+import { type Backup, BLOCK_LOST } from '../repository/backup.js';
 import type { StripeHold } from '../stripe/stripe-lock.js';
 import type { RecoverOutcome, StripePool } from '../stripe/stripe-pool.js';
 import type { ArrayState } from './array-state.js';
@@ -12,6 +12,8 @@ import { dataUnavailable } from './read-path.js';
 
 /** Reads of the backup at the same time: enough to keep its connection busy. */
 const BACKUP_READS_MAX = 8;
+/** Blocks that the backup's map is asked about at once. */
+const LOOKUP_BLOCKS = 4096;
 
 export interface SlowReadHost {
   readonly state: ArrayState;
@@ -217,7 +219,8 @@ export class BlockRecovery {
     const backup = await this.#host.backup();
     if (backup === null) return open;
     // A block with an entry in the ring may be newer than the backup's.
-    const fetch = open.filter((i) => journal.index.lookup(blocks[i] as number) < 0 || this.#drained(blocks[i] as number));
+    const candidates = open.filter((i) => journal.index.lookup(blocks[i] as number) < 0 || this.#drained(blocks[i] as number));
+    const fetch = await notLost(backup, candidates, blocks);
     if (fetch.length === 0) return open;
     const area = await this.#scratch(fetch.length);
     try {
@@ -280,4 +283,19 @@ export class BlockRecovery {
     if (this.scratch === null) throw dataUnavailable(0, 'no memory to fetch into');
     return this.scratch(pages);
   }
+}
+
+/** Those of the blocks that the backup does not call lost. */
+async function notLost(backup: Backup, open: readonly number[], blocks: Float64Array): Promise<number[]> {
+  const left: number[] = [];
+  const has = new Uint8Array(LOOKUP_BLOCKS);
+  for (let at = 0; at < open.length; ) {
+    const first = blocks[open[at] as number] as number;
+    let end = at;
+    while (end < open.length && (blocks[open[end] as number] as number) - first < LOOKUP_BLOCKS) end++;
+    const count = (blocks[open[end - 1] as number] as number) - first + 1;
+    await backup.lookup(first, count, has);
+    for (; at < end; at++) if (has[(blocks[open[at] as number] as number) - first] !== BLOCK_LOST) left.push(open[at] as number);
+  }
+  return left;
 }

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes, type SlabOffset } from '../base/units.js';
 import type { SlabRegion } from '../memory/slab-region.js';
-import type { Backup } from '../repository/backup.js';
+import { type Backup, BLOCK_LOST } from '../repository/backup.js';
 import type { StripeGeometry } from '../stripe/geometry.js';
 import { type MemberView, SOURCE_KEEP, STRIPE_DONE, type StripeOutcome, type StripePool } from '../stripe/stripe-pool.js';
 
@@ -19,6 +19,8 @@ export interface RestoreHost {
 
 /** Batches under way: while some are fetched others are written. */
 const LANES_MAX = 4;
+/** Blocks that the backup's map is asked about at once: 256 MiB of the volume. */
+const LOOKUP_BLOCKS = 65_536;
 
 /**
  * Everything from the backup alone: writes the newest image of `backup` into the stripes of a new, empty array, each block verified by the checksum that its
@@ -54,6 +56,16 @@ export async function restoreImage(
   const results = await Promise.allSettled(Array.from({ length: lanes }, (_, i) => lane(region.offset + i * laneStripes * stripeBytes)));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
   return restored;
+}
+
+/** The blocks that the newest image calls lost, ascending. */
+export async function eachLostBlock(backup: Backup, volumeBlocks: number, lost: (block: number) => void): Promise<void> {
+  const has = new Uint8Array(LOOKUP_BLOCKS);
+  for (let first = 0; first < volumeBlocks; first += LOOKUP_BLOCKS) {
+    const count = Math.min(LOOKUP_BLOCKS, volumeBlocks - first);
+    await backup.lookup(first, count, has);
+    for (let i = has.indexOf(BLOCK_LOST); i >= 0 && i < count; i = has.indexOf(BLOCK_LOST, i + 1)) lost(first + i);
+  }
 }
 
 /** The image's blocks, ascending, whole stripes of them at a time. */

@@ -1,6 +1,7 @@
 import type { BlockIndex, StripeIndex } from '../base/units.js';
 import type { Journal } from '../journal/journal.js';
 import { ZEROED } from '../journal/ring-index.js';
+import { BLOCK_LOST } from '../repository/backup.js';
 import { CRC_LOST, CRC_UNWRITTEN, type StripeGeometry } from '../stripe/geometry.js';
 
 /** Where one block of a stripe that lost more than its parity covers comes from. */
@@ -55,7 +56,7 @@ export interface PlanScope {
 /**
  * The blueprint of one stripe (DESIGN 7). With e lost shards only e - m blocks of a row have to be fetched, the journal's first, since parity gives the others. In a row
  * whose parity is not to be trusted, or with a newer version of a lost block still undestaged, every lost data block is taken from outside and the row written
- * again. backupHas[slot]: 1 when the backup holds data for the block, 0 when it reads as zeroes there; null without a backup.
+ * again. backupHas[slot]: what Backup.lookup says of the block; null without a backup.
  */
 export function planStripe(
   host: SourceHost,
@@ -161,5 +162,5 @@ function choose(host: SourceHost, stripe: StripeIndex, shard: number, row: numbe
   const entry = place < 0 ? host.entry(geometry.memberOf(stripe, shard), geometry.memberBlock(stripe, row)) : -1;
   if (entry === CRC_UNWRITTEN) out.from[slot] = FROM_ZERO;
   else if (!drained || entry === CRC_LOST || backupHas === null) out.from[slot] = FROM_LOST;
-  else out.from[slot] = backupHas[slot] === 1 ? FROM_BACKUP : FROM_ZERO;
+  else out.from[slot] = backupHas[slot] === 1 ? FROM_BACKUP : backupHas[slot] === BLOCK_LOST ? FROM_LOST : FROM_ZERO;
 }

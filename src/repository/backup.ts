@@ -25,13 +25,13 @@ export interface Backup {
 
   /**
    * What the newest image (or the one at `at`) holds of [first, first + count): out[i] = 1 when block first + i has data there,
-   * 0 when it reads as zeroes (never written or trimmed). Loads the map into the worker on first use.
+   * 0 when it reads as zeroes (never written or trimmed), BLOCK_LOST when what was written last was lost before it was drained. Loads the map into the worker on first use.
    */
   lookup(first: BlockIndex, count: number, out: Uint8Array): Promise<void>;
 
   /**
    * Reads `blocks` (ascending, no duplicates) of the newest image: block i lands at slab offset into + i * 4096 with its address-seeded CRC32C
-   * verified and stored in crcs[i]; blocks that read as zeroes are filled with zeroes and get crc 0. Reads are merged.
+   * verified and stored in crcs[i]; blocks that read as zeroes are filled with zeroes and get crc 0. Reads are merged. Throws BACKUP_LOST when one of them is lost.
    * Resolves to the number of stored (compressed) bytes fetched from the target.
    */
   read(blocks: Float64Array, into: SlabOffset, crcs: Uint32Array): Promise<Bytes>;
@@ -78,10 +78,17 @@ export interface SegmentHeader {
   readonly seed: boolean;
 }
 
+/** Out of lookup: see there. */
+export const BLOCK_LOST = 2;
+
+export const EXTENT_HOLE = -1;
+export const EXTENT_LOST = -2;
+
 /**
  * Extents in any order of blocks but each block at most once in a segment. Extent i covers blocks first[i] .. first[i] + count[i] - 1.
- * memory[i] = slab offset of its data (contiguous), or -1: the range was trimmed or zeroed and reads as zeroes from here on.
- * crcs holds the address-seeded CRC32C of every data block, extents in order (none for holes).
+ * memory[i] = slab offset of its data (contiguous), or EXTENT_HOLE: the range was trimmed or zeroed and reads as zeroes from here on, or EXTENT_LOST: what was written there
+ * is in nobody's hands, and what the image held before is older.
+ * crcs holds the address-seeded CRC32C of every data block, extents in order (none for holes and for what is lost).
  */
 export interface SegmentPiece {
   readonly extents: number;

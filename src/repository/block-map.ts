@@ -1,10 +1,12 @@
 import { assert } from '../base/assert.js';
 import type { BlockIndex } from '../base/units.js';
 import { FrameTable } from './frame-table.js';
-import type { SegmentIndex } from './segment-index.js';
+import { type SegmentIndex, STORED_LOST } from './segment-index.js';
 
 /** Blocks of a map page: 4 MiB of volume. */
 const PAGE_BLOCKS = 1024;
+/** In place of a frame's row: what was written last is lost. */
+export const ROW_LOST = 0xffff_ffff;
 
 /**
  * The newest image: for every block its frame and its checksum, 8 bytes a block in pages that exist only where there is data
@@ -33,13 +35,17 @@ export class BlockMap {
         this.#clear(first, count);
         continue;
       }
+      if (stored === STORED_LOST) {
+        for (let b = 0; b < count; b++) this.#set(first + b, ROW_LOST, 0);
+        continue;
+      }
       const row = this.frames.add(segment, i, index.offset[i] as number, stored, first, count);
       for (let b = 0; b < count; b++) this.#set(first + b, row, index.crcs[crc++] as number);
     }
     assert(crc === index.crcs.length, 'every checksum belongs to a block');
   }
 
-  /** Row of the block's frame, or 0 when the block reads as zeroes. */
+  /** Row of the block's frame, 0 when the block reads as zeroes, or ROW_LOST. */
   row(block: BlockIndex): number {
     return this.#pages[Math.floor(block / PAGE_BLOCKS)]?.[block % PAGE_BLOCKS] ?? 0;
   }
@@ -59,7 +65,7 @@ export class BlockMap {
         block = pageEnd;
         continue;
       }
-      for (; block < pageEnd; block++) if ((page[block % PAGE_BLOCKS] !== 0) === wanted) return block;
+      for (; block < pageEnd; block++) if (isFrame(page[block % PAGE_BLOCKS] as number) === wanted) return block;
     }
     return this.volumeBlocks;
   }
@@ -73,7 +79,7 @@ export class BlockMap {
     }
     const slot = block % PAGE_BLOCKS;
     const old = page[slot] as number;
-    if (old !== 0) this.frames.release(old);
+    if (isFrame(old)) this.frames.release(old);
     page[slot] = row;
     page[PAGE_BLOCKS + slot] = crc;
   }
@@ -87,7 +93,7 @@ export class BlockMap {
       if (page !== undefined) {
         for (let at = block; at < pageEnd; at++) {
           const row = page[at % PAGE_BLOCKS] as number;
-          if (row !== 0) this.frames.release(row);
+          if (isFrame(row)) this.frames.release(row);
           page[at % PAGE_BLOCKS] = 0;
           page[PAGE_BLOCKS + (at % PAGE_BLOCKS)] = 0;
         }
@@ -96,4 +102,8 @@ export class BlockMap {
       block = pageEnd;
     }
   }
+}
+
+function isFrame(row: number): boolean {
+  return row !== 0 && row !== ROW_LOST;
 }

@@ -7,6 +7,10 @@ export type Compression = 'zstd' | 'none';
 /** Level 1: higher ones win a few percent on 64 KiB frames and would not keep up with the drain on one core. */
 const ZSTD_LEVEL = 1;
 
+/** RFC 8878, 3.1.1.1.1: bits of the frame header descriptor that a decoder may pass over. Nobody sets them, so when one is set the byte is damaged. */
+const DESCRIPTOR_AT = 4;
+const DESCRIPTOR_SPARE = 0x18;
+
 /** Compresses and expands frames. The results are views of scratch memory that the next call overwrites. */
 export class FrameCodec {
   readonly #compress: zstd.CCtx | null;
@@ -35,7 +39,7 @@ export class FrameCodec {
     const bytes = blocks * BLOCK_BYTES;
     if (payload.length === bytes) return payload;
     try {
-      if (zstd.getFrameContentSize(payload) !== bytes) return null;
+      if (zstd.getFrameContentSize(payload) !== bytes || ((payload[DESCRIPTOR_AT] as number) & DESCRIPTOR_SPARE) !== 0) return null;
       const length = this.#expand.decompress(this.#plain.subarray(0, bytes), payload);
       return length === bytes ? this.#plain.subarray(0, bytes) : null;
     } catch {

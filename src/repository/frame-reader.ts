@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type BlockIndex, type Bytes, type SlabOffset } from '../base/units.js';
-import type { BlockMap } from './block-map.js';
+import { type BlockMap, ROW_LOST } from './block-map.js';
 import type { Checksums } from './checksums.js';
 import type { FrameCodec } from './frame-codec.js';
 import { type SegmentCipher, TAG_BYTES } from './repository-key.js';
@@ -148,6 +148,7 @@ function plan(map: BlockMap, segments: readonly SegmentFile[], blocks: Float64Ar
       zero(i++);
       continue;
     }
+    if (row === ROW_LOST) throw lostBlock(block);
     const segment = map.frames.segment(row);
     const encrypted = (segments[segment] as SegmentFile).cipher !== null;
     const stored = map.frames.stored(row);
@@ -193,6 +194,13 @@ function merge(units: readonly Unit[]): Run[] {
     last.units.push(unit);
   }
   return runs;
+}
+
+function lostBlock(block: number): KeelsonError {
+  return new KeelsonError('BACKUP_LOST', `block ${block} was lost before it could be drained`, {
+    expected: 'a block that lookup calls data or zeroes',
+    action: 'write it again, or read it from an earlier point of the backup, which has an earlier state of it',
+  });
 }
 
 function corruptBlock(name: string, block: number, found: string, expected: string): KeelsonError {

@@ -2,7 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import type { BlockIndex, Bytes, SlabOffset } from '../base/units.js';
-import type { Backup, BackupOpen, BackupState, PublishedSegment, SegmentHeader, SegmentPiece } from './backup.js';
+import {
+  type Backup,
+  BLOCK_LOST,
+  type BackupOpen,
+  type BackupState,
+  type PublishedSegment,
+  type SegmentHeader,
+  type SegmentPiece,
+} from './backup.js';
+import { ROW_LOST } from './block-map.js';
 import type { Checksums } from './checksums.js';
 import { type Compression, FrameCodec } from './frame-codec.js';
 import { HASH_BYTES, type Head } from './head.js';
@@ -112,7 +121,10 @@ export class Repository implements Backup {
   async lookup(first: BlockIndex, count: number, out: Uint8Array): Promise<void> {
     const map = await this.#readable().map();
     assert(first >= 0 && first + count <= map.volumeBlocks && out.length >= count, 'blocks inside the volume');
-    for (let i = 0; i < count; i++) out[i] = map.row(first + i) === 0 ? 0 : 1;
+    for (let i = 0; i < count; i++) {
+      const row = map.row(first + i);
+      out[i] = row === 0 ? 0 : row === ROW_LOST ? BLOCK_LOST : 1;
+    }
   }
 
   async read(blocks: Float64Array, into: SlabOffset, crcs: Uint32Array): Promise<Bytes> {

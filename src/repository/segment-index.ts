@@ -16,10 +16,12 @@ export const ENTRY_BYTES = 16;
 /** About 60 million blocks, 240 GB, in one segment: what one Buffer takes with comfort. */
 export const INDEX_BYTES_MAX = 256 * 1024 * 1024;
 const HOLE_BLOCKS_MAX = 0xffff_ffff;
+/** In place of the payload's bytes: the blocks are lost. Software that does not know it refuses the segment: no frame is that long. */
+export const STORED_LOST = 0xffff_ffff;
 
 /**
  * What a segment holds, entry after entry in file order: first block, block count, and the payload's stored bytes (0 = a hole that
- * reads as zeroes; count * 4096 = raw; less = zstd). crcs has one checksum a data block, in the same order.
+ * reads as zeroes; STORED_LOST = lost; count * 4096 = raw; less = zstd). crcs has one checksum a data block, in the same order.
  * When encrypted each frame takes 16 bytes more in the file.
  */
 export interface SegmentIndex {
@@ -57,6 +59,12 @@ export class SegmentIndexBuilder {
 
   hole(first: BlockIndex, count: number): void {
     for (let at = 0; at < count; at += HOLE_BLOCKS_MAX) this.#push(first + at, Math.min(HOLE_BLOCKS_MAX, count - at), 0);
+    this.#holeBlocks += count;
+  }
+
+  /** Counts as hole blocks: no data, no place in the file. */
+  lost(first: BlockIndex, count: number): void {
+    for (let at = 0; at < count; at += HOLE_BLOCKS_MAX) this.#push(first + at, Math.min(HOLE_BLOCKS_MAX, count - at), STORED_LOST);
     this.#holeBlocks += count;
   }
 
@@ -148,9 +156,10 @@ function decodeEntries(name: string, bytes: Uint8Array, frame: IndexFrame): Segm
     const first = reader.u64();
     const count = reader.u32();
     const stored = reader.u32();
+    const data = stored > 0 && stored !== STORED_LOST;
     if (count === 0 || first + count > frame.volumeBlocks)
       throw corruptFile(name, `blocks ${first} + ${count}`, `blocks below ${frame.volumeBlocks}`);
-    if (stored > 0 && (count > frame.frameBlocksMax || stored > count * BLOCK_BYTES)) {
+    if (data && (count > frame.frameBlocksMax || stored > count * BLOCK_BYTES)) {
       throw corruptFile(
         name,
         `a frame of ${count} blocks in ${stored} bytes`,
@@ -161,8 +170,8 @@ function decodeEntries(name: string, bytes: Uint8Array, frame: IndexFrame): Segm
     index.count[i] = count;
     index.stored[i] = stored;
     index.offset[i] = offset;
-    if (stored > 0) offset += stored + (frame.encrypted ? TAG_BYTES : 0);
-    if (stored > 0) dataBlocks += count;
+    if (data) offset += stored + (frame.encrypted ? TAG_BYTES : 0);
+    if (data) dataBlocks += count;
     else holeBlocks += count;
   }
   if (offset !== frame.indexOffset || dataBlocks !== frame.dataBlocks || holeBlocks !== frame.holeBlocks) {

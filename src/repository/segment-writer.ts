@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes } from '../base/units.js';
-import type { SegmentPiece } from './backup.js';
+import { EXTENT_HOLE, EXTENT_LOST, type SegmentPiece } from './backup.js';
 import type { Checksums } from './checksums.js';
 import type { FrameCodec } from './frame-codec.js';
 import { type SegmentCipher, TAG_BYTES } from './repository-key.js';
@@ -66,9 +66,9 @@ export class SegmentWriter {
       const count = piece.count[i] as number;
       const memory = piece.memory[i] as number;
       assert(count > 0 && first >= 0 && first + count <= this.#volumeBlocks, 'an extent lies inside the volume');
-      if (memory < 0) {
-        this.#index.hole(first, count);
-      } else {
+      if (memory === EXTENT_HOLE) this.#index.hole(first, count);
+      else if (memory === EXTENT_LOST) this.#index.lost(first, count);
+      else {
         await this.#extent(memory, first, count, piece.crcs, crcIndex);
         crcIndex += count;
       }

@@ -1,4 +1,5 @@
 import test from 'ava';
+import { HEADER_BYTES } from '../../src/repository/segment-header.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import type { Random } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
@@ -88,6 +89,20 @@ for (const variant of VARIANTS) {
     t.is(await outcome(target, variant, model), '', 'and the undamaged repository is right');
   });
 }
+
+test.serial('P5: every bit of the header of a compressed frame is guarded, those that decoders pass over too', async (t) => {
+  const variant = { compression: 'zstd', passphrase: '' } as const;
+  const { target, model } = await small(variant, seeded(t));
+  const file = [...target.files].find(([name]) => name.startsWith('segment-'))?.[1];
+  if (file === undefined) return t.fail('a segment');
+  const whole = file.bytes;
+  for (let bit = 0; bit < 6 * 8; bit++) {
+    file.bytes = Buffer.from(whole);
+    const at = HEADER_BYTES + (bit >> 3);
+    file.bytes[at] = (whole[at] as number) ^ (1 << (bit & 7));
+    t.is(await outcome(target, variant, model), 'BACKUP_CORRUPT', `bit ${bit}`);
+  }
+});
 
 test.serial('P5: a file cut at any length, or with bytes after its end, or gone, is refused', async (t) => {
   const random = seeded(t);

@@ -2,10 +2,11 @@ import type { ExecutionContext } from 'ava';
 import { seededRandom, type Random } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { loadAddon } from '../../src/native/load.js';
-import type { Backup, BackupOpen, SegmentPiece } from '../../src/repository/backup.js';
+import { type Backup, BLOCK_LOST, type BackupOpen, EXTENT_HOLE, EXTENT_LOST, type SegmentPiece } from '../../src/repository/backup.js';
 import type { Compression } from '../../src/repository/frame-codec.js';
 import { Repository } from '../../src/repository/repository.js';
 import type { Target } from '../../src/repository/target.js';
+import { rejection } from './target-conformance.js';
 
 export const VOLUME_BLOCKS = 2500;
 export const ARRAY = '6f6f2b0a-63a5-4f0c-a3a7-2d9f6f0b1c11';
@@ -74,10 +75,12 @@ export class ModelImage {
 interface Change {
   readonly first: number;
   readonly count: number;
+  /** null: zeroes, or lost. */
   readonly bytes: Buffer | null;
+  readonly lost?: boolean;
 }
 
-/** Random disjoint extents, in random order, of what the volume becomes: data (random, or dull and so compressible) and holes. */
+/** Random disjoint extents, in random order, of what the volume becomes: data (random, or dull and so compressible), holes, and what is lost. */
 export function randomChanges(random: Random, most = 12): Change[] {
   const taken = new Uint8Array(VOLUME_BLOCKS);
   const changes: Change[] = [];
@@ -95,7 +98,7 @@ export function randomChanges(random: Random, most = 12): Change[] {
       if (random.below(2) === 0) random.fill(bytes);
       else bytes.fill(`block ${random.u32()} `);
     }
-    changes.push({ first, count, bytes });
+    changes.push({ first, count, bytes, lost: bytes === null && random.below(3) === 0 });
   }
   return changes;
 }
@@ -103,11 +106,11 @@ export function randomChanges(random: Random, most = 12): Change[] {
 export function applyChanges(model: ModelImage, changes: readonly Change[], lastLsn: number, seed: boolean): void {
   if (seed) model.clear();
   model.lsn = lastLsn;
-  for (const { first, count, bytes } of changes) {
+  for (const { first, count, bytes, lost } of changes) {
     const at = first * BLOCK_BYTES;
     if (bytes === null) model.data.fill(0, at, at + count * BLOCK_BYTES);
     else model.data.set(bytes, at);
-    model.present.fill(bytes === null ? 0 : 1, first, first + count);
+    model.present.fill(lost ? BLOCK_LOST : bytes === null ? 0 : 1, first, first + count);
   }
 }
 
@@ -136,9 +139,9 @@ export function pieces(changes: readonly Change[], over: Buffer = memory): () =>
     const crcs = new Uint32Array(blocks);
     const memoryOffsets: number[] = [];
     let used = 0;
-    for (const { first, count, bytes } of taken) {
+    for (const { first, count, bytes, lost } of taken) {
       if (bytes === null) {
-        memoryOffsets.push(-1);
+        memoryOffsets.push(lost ? EXTENT_LOST : EXTENT_HOLE);
         continue;
       }
       const at = (start + used) * BLOCK_BYTES;
@@ -171,9 +174,14 @@ export async function assertImage(
   const pairs = await backup.allocated(0, VOLUME_BLOCKS);
   const covered = new Uint8Array(VOLUME_BLOCKS);
   for (let i = 0; i < pairs.length; i += 2) covered.fill(1, pairs[i], (pairs[i] as number) + (pairs[i + 1] as number));
-  t.true(Buffer.from(covered).equals(model.present), 'allocated says what the model says');
+  t.true(Buffer.from(covered).equals(model.present.map((what) => (what === 1 ? 1 : 0))), 'allocated says what the model says');
+  const gone = model.present.indexOf(BLOCK_LOST);
+  if (gone >= 0)
+    t.is((await rejection(t, backup.read(Float64Array.of(gone), READ_AT * BLOCK_BYTES, new Uint32Array(1)))).code, 'BACKUP_LOST');
   for (let from = 0; from < VOLUME_BLOCKS; from += MEMORY_BLOCKS - READ_AT) {
-    const all = Array.from({ length: Math.min(MEMORY_BLOCKS - READ_AT, VOLUME_BLOCKS - from) }, (_, i) => from + i);
+    const all = Array.from({ length: Math.min(MEMORY_BLOCKS - READ_AT, VOLUME_BLOCKS - from) }, (_, i) => from + i).filter(
+      (block) => model.present[block] !== BLOCK_LOST,
+    );
     await assertBlocks(t, backup, model, all, over);
     await assertBlocks(
       t,

@@ -118,7 +118,8 @@ function install() {
     );
     if (!installedAsLocked()) {
       process.stderr.write(
-        'keelson: npm ci left node_modules incomplete: were install scripts switched off (ignore-scripts)? zstd-napi needs its own.\n',
+        'keelson: npm ci left node_modules incomplete. zstd-napi is compiled by its install script: that needs a C++ compiler, make and Python 3, and\n' +
+          '  install scripts that are not switched off (ignore-scripts). npm rebuild --build-from-source zstd-napi shows what is wrong.\n',
       );
       giveUp();
     }

@@ -170,6 +170,6 @@ export type Measured = Omit<Figure, 'memcpyRatio'>;
 const WARM_CALLS = 50_000;
 
 /** Data a thread is given in one task of a hot measurement. */
-const POOL_BYTES = 128 << 20;
+const POOL_BYTES = 512 << 20;
 
 export const allThreads = (): number => availableParallelism();

@@ -31,7 +31,8 @@ export function loadAddon(): Addon {
 
 function open(): Addon {
   const tried: string[] = [];
-  for (const candidate of candidates()) {
+  const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
+  for (const candidate of [...(root === undefined ? [] : [join(root, 'build', 'Release', 'keelson.node')]), platformPackage()]) {
     try {
       return require(candidate) as Addon;
     } catch (error) {
@@ -40,15 +41,16 @@ function open(): Addon {
   }
   throw new KeelsonError('NATIVE_MISSING', 'the native addon could not be loaded', {
     found: tried.join('; '),
-    expected: 'build/Release/keelson.node, or the package for this platform',
-    action: 'install a C++ compiler, make and Python 3 and run "npx node-gyp rebuild" in the package folder',
+    expected: 'a local build (build/Release/keelson.node), or the package for this platform (Linux with glibc, x64 or arm64)',
+    action:
+      `run "npm install ${platformPackage()}" (npm leaves it out with --omit=optional), ` +
+      `or install a C++ compiler, make and Python 3 and run "npx node-gyp rebuild" in ${root ?? 'the folder of keelson'}`,
   });
 }
 
-function candidates(): string[] {
-  const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
-  const local = root === undefined ? [] : [join(root, 'build', 'Release', 'keelson.node')];
-  return [...local, `@keelson/linux-${process.arch}-gnu`];
+/** As @napi-rs/cli names it; scripts/pack.mjs makes it. */
+function platformPackage(): string {
+  return `keelson-linux-${process.arch}-gnu`;
 }
 
 /** The nearest folder above whose package.json is ours; compiled output may lie at any depth below it. */

@@ -1,6 +1,7 @@
-import zstd from 'zstd-napi/binding.js';
+import type zstd from 'zstd-napi/binding.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import { FRAME_BLOCKS_MAX } from './segment-index.js';
+import { requireZstd } from './zstd.js';
 
 export type Compression = 'zstd' | 'none';
 
@@ -11,16 +12,20 @@ const ZSTD_LEVEL = 1;
 const DESCRIPTOR_AT = 4;
 const DESCRIPTOR_SPARE = 0x18;
 
-/** Compresses and expands frames. The results are views of scratch memory that the next call overwrites. */
+/**
+ * Compresses and expands frames. The results are views of scratch memory that the next call overwrites. Throws ZSTD_MISSING when something is to be
+ * compressed or expanded where zstd is not installed.
+ */
 export class FrameCodec {
   readonly #compress: zstd.CCtx | null;
-  readonly #expand = new zstd.DCtx();
+  #expand: zstd.DCtx | null = null;
   readonly #packed: Uint8Array;
   readonly #plain = new Uint8Array(FRAME_BLOCKS_MAX * BLOCK_BYTES);
 
   constructor(compression: Compression) {
-    this.#compress = compression === 'zstd' ? new zstd.CCtx() : null;
-    this.#packed = new Uint8Array(zstd.compressBound(FRAME_BLOCKS_MAX * BLOCK_BYTES));
+    const zstd = compression === 'zstd' ? requireZstd() : null;
+    this.#compress = zstd === null ? null : new zstd.CCtx();
+    this.#packed = new Uint8Array(zstd?.compressBound(FRAME_BLOCKS_MAX * BLOCK_BYTES) ?? 0);
   }
 
   get compresses(): boolean {
@@ -38,6 +43,8 @@ export class FrameCodec {
   unpack(payload: Uint8Array, blocks: number): Uint8Array | null {
     const bytes = blocks * BLOCK_BYTES;
     if (payload.length === bytes) return payload;
+    const zstd = requireZstd();
+    this.#expand ??= new zstd.DCtx();
     try {
       if (zstd.getFrameContentSize(payload) !== bytes || ((payload[DESCRIPTOR_AT] as number) & DESCRIPTOR_SPARE) !== 0) return null;
       const length = this.#expand.decompress(this.#plain.subarray(0, bytes), payload);

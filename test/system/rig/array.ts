@@ -25,6 +25,8 @@ export interface ArrayOptions {
   readonly slab?: string;
   /** Left out: the ring where it is permitted. */
   readonly io?: 'fs' | 'ring';
+  /** Addresses to export on besides the unix socket. */
+  readonly alsoOn?: readonly string[];
 }
 
 const STATUS_POLL_MS = 50;
@@ -146,7 +148,12 @@ function toml(options: ArrayOptions, socket: string, control: string): string {
     lines.push('', '[backup]', ...Object.entries(options.backup).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
   if (options.drain !== undefined)
     lines.push('', '[drain]', ...Object.entries(options.drain).map(([key, value]) => `${key} = ${JSON.stringify(value)}`));
-  lines.push('', '[export]', `nbd = ["unix:${socket}"]`, `durability = "${options.durability ?? 'write-back'}"`);
+  lines.push(
+    '',
+    '[export]',
+    `nbd = ${list([`unix:${socket}`, ...(options.alsoOn ?? [])])}`,
+    `durability = "${options.durability ?? 'write-back'}"`,
+  );
   lines.push('', '[control]', `socket = "${control}"`, '', '[memory]', `slab = "${options.slab ?? '160MiB'}"`, '');
   return lines.join('\n');
 }

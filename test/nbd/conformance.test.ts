@@ -62,7 +62,16 @@ function damage(random: Random, data: Buffer): { data: Buffer; whole: boolean } 
 }
 
 async function negotiate(random: Random, client: NbdClient, agreement: Agreement): Promise<string> {
-  for (let count = random.below(9); count > 0; count--) {
+  // Chance alone would seldom come to structured replies and then to contexts.
+  if (random.below(3) > 0) {
+    await client.negotiateStructured();
+    agreement.structured = true;
+    const name = pick(random, ['', 'ram']);
+    const chosen = [CONTEXT_ALLOCATION, CONTEXT_UNDRAINED].filter(() => random.below(3) > 0);
+    await client.selectContexts(name, chosen);
+    agreement.contextReplies(true, name, chosen, true);
+  }
+  for (let count = random.below(5); count > 0; count--) {
     const name = pick(random, ['', 'ram', 'ram', 'other', 'n'.repeat(4097)]);
     const short = name.length > 4096 ? 'other' : name;
     let option: number;
@@ -145,7 +154,8 @@ function expectedError(asked: Asked, agreement: Agreement, readOnly: boolean): n
 
 function ask(random: Random): Asked {
   const type = random.below(12) === 0 ? pick(random, [8, 9, 255, 0xffff]) : pick(random, [0, 0, 1, 1, 3, 4, 5, 6, 7, 7]);
-  const flags = random.below(3) > 0 ? 0 : random.below(8) === 0 ? 1 << random.below(16) : random.below(32);
+  const own = type === CMD.READ ? CMD_FLAG.DF : type === CMD.BLOCK_STATUS ? CMD_FLAG.REQ_ONE : CMD_FLAG.FUA;
+  const flags = random.below(3) > 0 ? own * random.below(2) : random.below(8) === 0 ? 1 << random.below(16) : random.below(32);
   const offset = pick(random, [0, 0, 1, SIZE - 1, SIZE, SIZE + 1, 2 ** 52, random.below(SIZE), random.below(SIZE)]);
   const lengths = [0, 1, 4096, SIZE, random.below(5000), random.below(SIZE), Math.max(0, SIZE - offset)];
   // A refused write's payload has to be sent, so only the others may be of any size.

@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
 import test from 'ava';
-import { type Random, seededRandom } from '../../src/base/random.js';
+import { seededRandom } from '../../src/base/random.js';
 import { CMD, CONTEXT_ALLOCATION, OPT, REQUEST_MAGIC } from '../../src/nbd/protocol.js';
+import { mutant } from '../fuzz/mutation.js';
 import { COOKIE_HIGH, contextData, infoData, optionBytes, requestHeader } from './client-encoding.js';
 import { NbdClient } from './nbd-client.js';
 import { errnoOf, pattern, serve, until } from './serve.js';
@@ -173,25 +174,6 @@ test('a connection lost with large replies unsent releases their payloads', asyn
   t.is(volume.payloadsOut, 0);
 });
 
-/** Mostly sensible bytes: chance alone would never come past the magics. */
-function mutate(random: Random, bytes: Buffer): Buffer {
-  const mutant = Buffer.from(bytes);
-  for (let count = random.below(4); count >= 0; count--) {
-    const at = random.below(mutant.length);
-    switch (random.below(3)) {
-      case 0:
-        mutant[at] = random.below(256);
-        break;
-      case 1:
-        mutant[at] = (mutant[at] ?? 0) ^ (1 << random.below(8));
-        break;
-      default:
-        return Buffer.concat([mutant.subarray(0, at), mutant.subarray(Math.min(mutant.length, at + random.below(20)))]);
-    }
-  }
-  return mutant;
-}
-
 test('mutated conversations never hurt the server or another connection', async (t) => {
   const random = seededRandom(seedOf(t));
   const { address, server, bugs } = await serve(t);
@@ -208,7 +190,11 @@ test('mutated conversations never hurt the server or another connection', async 
   for (let round = 0; round < 400; round++) {
     const client = await NbdClient.connect(address);
     const whole = random.below(2) === 0;
-    client.send(whole ? mutate(random, Buffer.concat([handshake(), requests])) : Buffer.concat([handshake(), mutate(random, requests)]));
+    client.send(
+      whole
+        ? mutant(random, Buffer.concat([handshake(), requests]), [handshake(), requests])
+        : Buffer.concat([handshake(), mutant(random, requests, [handshake(), requests])]),
+    );
     client.socket.end();
     await client.untilClosed();
     if (round % 50 === 0) t.is(await errnoOf(witness.flush()), 0, `round ${round}`);

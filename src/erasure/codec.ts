@@ -4,7 +4,7 @@ import { columnSyndrome, LOCATED_NOTHING, LOCATED_SEVERAL, shardOfSyndrome } fro
 import type { Matrix } from './matrix.js';
 
 export interface WriteOptions {
-  /** Outputs bypass the cache: faster when the working set is larger than the cache, slower when it is not. Default false. */
+  /** Outputs bypass the cache: faster when the working set is larger than the cache, slower when it is not. Default: when the shards of the call are 8 MiB or more. */
   readonly nonTemporal?: boolean;
 }
 

@@ -3,7 +3,7 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Device } from '../device/device.js';
 import { makeMember, writeNewMember } from '../member/member.js';
 import type { IntegrityTable } from '../member/integrity.js';
-import type { Checkpoint, Superblock } from '../member/member-api.js';
+import type { Checkpoint, MemberRecord, Superblock } from '../member/member-api.js';
 import { readSuperblock } from '../member/superblock-io.js';
 import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
@@ -76,8 +76,10 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
       generation: 1,
     };
     const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
-    state.records[index] = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
-    await writeNewMember(device, superblock, firstCheckpoint(engine), parts.plan.admission);
+    const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
+    await writeNewMember(device, superblock, firstCheckpoint(engine, record), parts.plan.admission);
+    // Not before: a device that failed meanwhile is no member, and no table may name it.
+    state.records[index] = record;
     state.members[index] = member;
     state.paths[index] = path;
     if (index < state.shape.dataMembers)
@@ -114,12 +116,12 @@ async function giveUp(engine: ArrayEngine, name: string, index: number): Promise
 }
 
 /** A checkpoint that no assembly will ever choose: generation 0 of the present epoch. The next round writes the real one. */
-function firstCheckpoint(engine: ArrayEngine): Checkpoint {
+function firstCheckpoint(engine: ArrayEngine, record: MemberRecord): Checkpoint {
   const { state, journal } = engine;
   return {
     epoch: Math.max(1, state.epoch - 1),
     generation: 0,
-    members: state.records,
+    members: state.records.map((row) => (row.index === record.index ? record : row)),
     destagedSeq: journal.destagedSeq,
     drainedSeq: journal.drainedSeq,
     tailSeq: journal.tailSeq,

@@ -1,3 +1,4 @@
+import { KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
@@ -39,22 +40,26 @@ export async function checkImage(
 ): Promise<Finding | null> {
   const memory = new Uint8Array(RUN_BLOCKS * BLOCK_BYTES);
   const repository = simulatedRepository(host.copyAfterPowerFailure(random), reader, memory);
+  let published = true;
   try {
     await repository.open({ arrayUuid: '', epoch: 0, volumeBytes: 0, create: false, readOnly: true });
   } catch (error) {
-    // Nothing was ever published.
-    return floor === 0 && !exact ? null : { promise: 'P9', message: `the backup cannot be opened: ${String(error)}` };
+    // Nothing was ever published: as good as a volume of zeroes.
+    if (KeelsonError.from(error).code !== 'BACKUP_MISSING')
+      return { promise: 'P9', message: `the backup cannot be opened: ${String(error)}` };
+    published = false;
   }
   let newestSeen = 0;
   let oldestGone = Number.POSITIVE_INFINITY;
   for (let first = 0; first < history.blocks; first += RUN_BLOCKS) {
     const blocks = Math.min(RUN_BLOCKS, history.blocks - first);
     const crcs = new Uint32Array(blocks);
-    await repository.read(
-      Float64Array.from({ length: blocks }, (_, i) => first + i),
-      0,
-      crcs,
-    );
+    if (published)
+      await repository.read(
+        Float64Array.from({ length: blocks }, (_, i) => first + i),
+        0,
+        crcs,
+      );
     const bytes = memory.subarray(0, blocks * BLOCK_BYTES);
     if (exact) {
       const wrong = history.check(bytes, first * CELLS_A_BLOCK, history.moment());

@@ -16,7 +16,7 @@ export type Zone = (typeof ZONES)[number];
  * done to it until nothing of it is left: it is whole on its device and online in the engine.
  *
  *   stripe members    at most m in harm's way at a time, while everything that a crash tore is whole again
- *   journal copies    at most R - 1 members of the ring, at any time
+ *   journal copies    at most R - 1 members of the ring, while an engine runs and each segment has a copy beside them
  *   a crash           may come while stripe members are away, if the members' tables say so; not while they hold damage that nobody has found, since a row that is torn
  *                     and damaged at a time is two losses of one row: without a backup only parity beyond that covers it
  */
@@ -83,7 +83,7 @@ export class FaultAtlas {
     if (damaged.size === 0 && unreadable.size === 0) return false;
     for (const zone of zones) {
       const [from, to] = this.zone(index, zone);
-      for (const page of damaged) if (page >= from && page < to) return true;
+      for (const page of damaged.keys()) if (page >= from && page < to) return true;
       for (const page of unreadable) if (page >= from && page < to) return true;
     }
     return false;
@@ -92,6 +92,11 @@ export class FaultAtlas {
   #pending(index: number): boolean {
     const { failReads, failWrites, failSyncs, loseWrites, misdirectWrites } = (this.#disks[index] as SimulatedDisk).faults;
     return failReads + failWrites + failSyncs + loseWrites + misdirectWrites > 0;
+  }
+
+  /** The process is gone. */
+  crashed(): void {
+    this.engine = null;
   }
 
   requestFailed(index: number): void {
@@ -141,7 +146,8 @@ export class FaultAtlas {
 
   /** Every segment that is not in the stripes has a copy beside these members: new copies on a replacement take their time. */
   #ringSurvives(harmed: readonly number[]): boolean {
-    if (this.engine === null) return true;
+    // What the last process left is not looked into: how many copies of each segment are whole is known when assembly has ended.
+    if (this.engine === null) return false;
     const { journal, state } = this.engine;
     const positions = state.journalPositions();
     for (let seq = journal.destagedSeq; seq <= journal.headSeq; seq++) {

@@ -8,7 +8,7 @@ import type { SimulatedProcess } from './simulated-process.js';
 import type { Finding } from './volume-history.js';
 
 /** A member whose write failed is failed within this of simulated time, whatever else goes on. */
-const PATIENCE_US = 10_000_000;
+const PATIENCE_US = 2_000_000;
 
 /** What the watch tells the run. */
 export interface MemberNews {
@@ -84,16 +84,17 @@ export class MemberWatch {
     if (member && kind !== 'read-error' && !this.#owed.has(member)) this.#owed.set(member, this.#scheduler.now_us);
   }
 
-  #checkOwed(): void {
+  /** patience_us: how long ago the request may have failed at most. */
+  checkOwed(patience_us: number): void {
     for (const [member, since] of this.#owed) {
       if (member.state !== 'online' && member.state !== 'rebuilding') this.#owed.delete(member);
-      else if (this.#scheduler.now_us - since > PATIENCE_US)
+      else if (this.#scheduler.now_us - since > patience_us)
         this.#news.fail({ promise: 'P2', message: `member ${member.index} failed a write or an fdatasync and is still relied on` });
     }
   }
 
   #noteFailures(engine: ArrayEngine): void {
-    this.#checkOwed();
+    this.checkOwed(PATIENCE_US);
     for (const member of engine.state.members)
       if (member?.state === 'failed' && !this.#atlas.recorded.has(member.index))
         void engine.failureRecorded(member).then(() => this.#atlas.recorded.add(member.index));

@@ -71,8 +71,8 @@ export class SimulatedDisk {
   };
   /** Pages that cannot be read until they are written again. */
   readonly unreadable = new Set<number>();
-  /** Pages that do not hold what was written to them last. */
-  readonly damaged = new Set<number>();
+  /** Pages whose medium does not hold what it should, and the order of the first write that can mend it: a power failure brings back what was not synced over it. */
+  readonly damaged = new Map<number, number>();
   /** Called when a fault took effect. */
   onFault: (kind: string) => void = () => {};
 
@@ -137,7 +137,7 @@ export class SimulatedDisk {
     if (faults.loseWrites > 0) {
       faults.loseWrites--;
       this.onFault('lost-write');
-      for (let i = 0; i < count; i++) this.damaged.add(first + i);
+      for (let i = 0; i < count; i++) this.damaged.set(first + i, this.#order);
       return bytes.length;
     }
     if (faults.misdirectWrites > 0) {
@@ -145,11 +145,11 @@ export class SimulatedDisk {
       this.onFault('misdirected-write');
       const elsewhere = this.#elsewhere(first, count, random);
       for (let i = 0; i < count; i++) {
-        this.damaged.add(first + i);
+        this.damaged.set(first + i, this.#order);
         const overwrites = this.#written[elsewhere + i] === 1;
         this.#put(elsewhere + i, bytes, i);
         // What lands where nothing was harms nobody.
-        if (overwrites) this.damaged.add(elsewhere + i);
+        if (overwrites) this.damaged.set(elsewhere + i, this.#order);
       }
       return bytes.length;
     }
@@ -170,7 +170,6 @@ export class SimulatedDisk {
     this.#written[page] = 1;
     this.#unsynced.push({ order: this.#order++, page, bytes: kept });
     this.unreadable.delete(page);
-    this.damaged.delete(page);
   }
 
   /** Makes what was written before `covered` durable. 0 or -errno; after a failure what it covered may never reach the medium (as Linux does it). */
@@ -184,7 +183,10 @@ export class SimulatedDisk {
     let kept = 0;
     for (const cached of this.#unsynced) {
       if (cached.order >= covered) this.#unsynced[kept++] = cached;
-      else if (!failed) this.#medium[cached.page] = cached.bytes;
+      else if (!failed) {
+        this.#medium[cached.page] = cached.bytes;
+        if (cached.order >= (this.damaged.get(cached.page) ?? Number.POSITIVE_INFINITY)) this.damaged.delete(cached.page);
+      }
     }
     this.#unsynced.length = kept;
     return failed ? EIO : 0;
@@ -202,7 +204,7 @@ export class SimulatedDisk {
     if (Buffer.compare(bytes, content) === 0) return false;
     this.#cache[page] = bytes;
     this.#medium[page] = bytes;
-    this.damaged.add(page);
+    this.damaged.set(page, this.#order);
     return true;
   }
 

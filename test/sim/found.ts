@@ -1,6 +1,6 @@
 import type { Scenario } from '../../src/sim/scenario.js';
 
-/** Scenarios that broke something once, as they were then: docs/simulator-findings.md. */
+/** Scenarios that broke something once, or catch a mutation that few seeds catch, as they were then: docs/simulator-findings.md, docs/mutations.md. */
 export const FOUND: readonly Scenario[] = [
   {
     seed: 1869,
@@ -126,6 +126,229 @@ export const FOUND: readonly Scenario[] = [
         at: 1455,
         kind: 'process-crash',
         lot: 227808013,
+      },
+    ],
+  },
+  {
+    seed: 985,
+    shape: {
+      dataMembers: 6,
+      parity: 3,
+      journalMembers: 3,
+      copies: 3,
+      chunkBytes: 16384,
+      stripes: 9,
+      segmentBytes: 131072,
+      segments: 12,
+      buffers: 8,
+      backup: false,
+      sync: false,
+    },
+    mix: {
+      lanes: 2,
+      pause_us: 20000,
+      blocksMax: 4,
+      hot: 6,
+    },
+    steps: 1500,
+    repair_ms: 5,
+    events: [
+      {
+        at: 512,
+        kind: 'disconnect',
+        lot: 2836825255,
+      },
+      {
+        at: 579,
+        kind: 'stall',
+        lot: 2612746697,
+      },
+      {
+        at: 720,
+        kind: 'process-crash',
+        lot: 3402015817,
+      },
+      {
+        at: 807,
+        kind: 'reconnect',
+        lot: 2954412791,
+      },
+      {
+        at: 876,
+        kind: 'crash-in-stripe-task',
+        lot: 989183298,
+      },
+      {
+        at: 1157,
+        kind: 'read-error',
+        lot: 1219524373,
+      },
+      {
+        at: 1270,
+        kind: 'crash-in-stripe-task',
+        lot: 79288572,
+      },
+      {
+        at: 1468,
+        kind: 'read-error',
+        lot: 2792213497,
+      },
+    ],
+  },
+  {
+    seed: 664,
+    shape: {
+      dataMembers: 5,
+      parity: 1,
+      journalMembers: 0,
+      copies: 2,
+      chunkBytes: 8192,
+      stripes: 9,
+      segmentBytes: 131072,
+      segments: 20,
+      buffers: 5,
+      backup: false,
+      sync: false,
+    },
+    mix: {
+      lanes: 8,
+      pause_us: 1000,
+      blocksMax: 4,
+      hot: 0,
+    },
+    steps: 1500,
+    repair_ms: 2000,
+    events: [
+      {
+        at: 8,
+        kind: 'read-error',
+        lot: 2558505817,
+      },
+      {
+        at: 94,
+        kind: 'new-device',
+        lot: 3888360839,
+      },
+      {
+        at: 406,
+        kind: 'reconnect',
+        lot: 1806660175,
+      },
+      {
+        at: 606,
+        kind: 'power-failure',
+        lot: 395791777,
+      },
+      {
+        at: 684,
+        kind: 'misdirected-write',
+        lot: 1136477662,
+      },
+      {
+        at: 739,
+        kind: 'slow-member',
+        lot: 4213420620,
+      },
+      {
+        at: 821,
+        kind: 'process-crash',
+        lot: 2202062491,
+      },
+      {
+        at: 981,
+        kind: 'latent-sector-error',
+        lot: 164023994,
+      },
+      {
+        at: 1088,
+        kind: 'slow-member',
+        lot: 3377779694,
+      },
+      {
+        at: 1134,
+        kind: 'new-device',
+        lot: 4079283760,
+      },
+      {
+        at: 1165,
+        kind: 'reconnect',
+        lot: 677701184,
+      },
+      {
+        at: 1209,
+        kind: 'reconnect',
+        lot: 2498257057,
+      },
+      {
+        at: 1304,
+        kind: 'disconnect',
+        lot: 2250524108,
+      },
+      {
+        at: 1349,
+        kind: 'slow-member',
+        lot: 254331579,
+      },
+      {
+        at: 1450,
+        kind: 'power-failure',
+        lot: 1227481380,
+      },
+    ],
+  },
+  {
+    seed: 478,
+    shape: {
+      dataMembers: 3,
+      parity: 1,
+      journalMembers: 2,
+      copies: 2,
+      chunkBytes: 16384,
+      stripes: 20,
+      segmentBytes: 65536,
+      segments: 20,
+      buffers: 8,
+      backup: false,
+      sync: false,
+    },
+    mix: {
+      lanes: 1,
+      pause_us: 0,
+      blocksMax: 8,
+      hot: 12,
+    },
+    steps: 4000,
+    repair_ms: 2000,
+    events: [
+      {
+        at: 845,
+        kind: 'process-crash',
+        lot: 2109992989,
+      },
+      {
+        at: 925,
+        kind: 'write-error',
+        lot: 558620646,
+      },
+      {
+        at: 1532,
+        kind: 'bit-rot',
+        lot: 3287055915,
+      },
+      {
+        at: 1616,
+        kind: 'bit-rot',
+        lot: 2319682340,
+      },
+      {
+        at: 1726,
+        kind: 'clock-jump',
+        lot: 591508850,
+      },
+      {
+        at: 2015,
+        kind: 'sync-error',
+        lot: 144841322,
       },
     ],
   },

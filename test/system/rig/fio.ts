@@ -6,6 +6,8 @@ export interface FioResult {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly bytes: number;
+  /** Of reads alone: a job that only verifies counts its writes too, as if they were made. */
+  readonly bytesRead: number;
   readonly runtime_ms: number;
   readonly errors: number;
 }
@@ -27,9 +29,10 @@ export async function fio(
   options: Readonly<Record<string, string | number>>,
   timeout_ms = 300_000,
   signal?: AbortSignal,
+  cwd?: string,
 ): Promise<FioResult> {
   const args = ['--output-format=json', '--name=job', ...Object.entries(options).map(([key, value]) => `--${key}=${value}`)];
-  const result = await attempt('fio', args, signal === undefined ? { timeout_ms } : { timeout_ms, signal });
+  const result = await attempt('fio', args, { timeout_ms, ...(signal && { signal }), ...(cwd !== undefined && { cwd }) });
   // Warnings come before the JSON on the same stream.
   const start = result.stdout.indexOf('{');
   if (result.status !== 0 || start < 0)
@@ -45,6 +48,7 @@ export async function fio(
     p50Us: percentile('50.000000'),
     p99Us: percentile('99.000000'),
     bytes: side.io_bytes,
+    bytesRead: job.read.io_bytes,
     runtime_ms: side.runtime,
     errors: job.total_err ?? 0,
   };

@@ -42,7 +42,7 @@ test('superblock: no mutation is taken for a superblock; with its checksum made 
     if (asText(decodeSuperblock(encodeSuperblock(again.value))) !== asText(again.value))
       throw new Error('what was read is not what is written');
   });
-  if (process.env.KEELSON_SEED === undefined) t.true(accepted > 0, 'some forgeries must come through the checks for this to test anything');
+  t.true(accepted > 0, 'some forgeries must come through the checks for this to test anything');
 });
 
 test('checkpoint: no mutation is taken for a checkpoint; with both checksums made to fit, only one that can be written again is', (t) => {
@@ -90,7 +90,7 @@ test('checkpoint: no mutation is taken for a checkpoint; with both checksums mad
     const written = asText(decodeCheckpoint(encodeCheckpoint(again.value, SHAPE.arrayUuid), SHAPE.arrayUuid));
     if (written !== asText(again.value)) throw new Error(`read: ${asText(again.value)} written: ${written}`);
   });
-  if (process.env.KEELSON_SEED === undefined) t.true(accepted > 0, 'some forgeries must come through the checks for this to test anything');
+  t.true(accepted > 0, 'some forgeries must come through the checks for this to test anything');
 });
 
 const TAG = 0xfeed_beef;
@@ -174,7 +174,7 @@ test('batch header: no mutation is taken for a header; with its checksum made to
     const covered = list.reduce((sum, [type, , count]) => sum + (type === ENTRY_WRITE ? (count as number) : 0), 0);
     if (covered !== payloadBlocks || at + 1 + payloadBlocks > SEGMENT_BLOCKS) throw new Error('a batch that leads outside its segment');
   });
-  if (process.env.KEELSON_SEED === undefined) t.true(accepted > 0, 'some forgeries must come through the checks for this to test anything');
+  t.true(accepted > 0, 'some forgeries must come through the checks for this to test anything');
 });
 
 test('integrity page: no mutation, no other place and no other member is taken for the page', (t) => {

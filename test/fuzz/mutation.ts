@@ -9,12 +9,11 @@ const FACTOR = Number(process.env.KEELSON_FUZZ ?? 1);
 
 /** The generator of one test, replayed by KEELSON_SEED; the seed is in the log of a test that fails. */
 export function fuzz(t: ExecutionContext, rounds: number, round: (random: Random) => void): void {
-  const given = process.env.KEELSON_SEED;
-  const first = Number(given ?? randomInt(2 ** 31));
+  const first = Number(process.env.KEELSON_SEED ?? randomInt(2 ** 31));
   t.log(`KEELSON_SEED=${first}`);
   const count = Math.ceil(rounds * FACTOR);
-  // A seed a round: one that fails is run alone, however late it came.
-  for (let index = 0; index < (given === undefined ? count : 1); index++) {
+  // A seed a round: with the seed of a failure, however late it came, it is the first round.
+  for (let index = 0; index < count; index++) {
     try {
       round(seededRandom(first + index));
     } catch (error) {

@@ -53,7 +53,9 @@ export const addStress: AddVerb = (program, context) => {
         before = now;
       });
       if (flags.json !== true) context.stdout.write(summary.text((systemClock.now() - started) / 1000));
-      context.status = passed ? EXIT.done : EXIT.failed;
+      const missing = summary.missing(options.faults);
+      if (missing.length > 0) context.stderr.write(`keelson: faults that never fired: ${missing.join(', ')}\n`);
+      context.status = passed && missing.length === 0 ? EXIT.done : EXIT.failed;
     });
 };
 

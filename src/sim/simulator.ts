@@ -377,7 +377,8 @@ class Simulation {
         if (isTargetKind(event.kind)) {
           if (this.#backup !== null) strikeTarget(event.kind, random, this.#backup.host, this.#scheduler);
         } else if (!strikeMember(event.kind, random, this.#members, this.#atlas, this.#scheduler)) this.#spared();
-        else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device') this.#fired(event.kind);
+        else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device' || event.kind === 'slow-member')
+          this.#fired(event.kind);
     }
   }
 

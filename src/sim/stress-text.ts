@@ -1,5 +1,8 @@
-import type { Scenario } from './scenario.js';
+import { BACKUP_EVENT_KINDS, type FaultKind, type Scenario } from './scenario.js';
 import type { Outcome } from './simulator.js';
+
+/** So many runs have every kind of fault in them. */
+const LONG_RUNS = 1000;
 
 /** Sums of many runs, for people. */
 export class StressSummary {
@@ -13,6 +16,13 @@ export class StressSummary {
     this.operations += operations;
     for (const [kind, count] of Object.entries(faults)) this.faults.set(kind, (this.faults.get(kind) ?? 0) + count);
     for (const [promise, count] of Object.entries(checks)) this.checks.set(promise, (this.checks.get(promise) ?? 0) + count);
+  }
+
+  /** Of a long run: kinds of faults that were asked for and never came about. A check of nothing passes. */
+  missing(kinds: readonly FaultKind[]): readonly FaultKind[] {
+    if (this.runs < LONG_RUNS) return [];
+    const fired = [...this.faults.keys()];
+    return kinds.filter((kind) => !BACKUP_EVENT_KINDS.some((other) => other === kind) && !fired.some((name) => name.startsWith(kind)));
   }
 
   text(seconds: number): string {

@@ -1,355 +1,104 @@
-import type { Scenario } from '../../src/sim/scenario.js';
+import { FAULT_KINDS, type FaultKind, type Scenario } from '../../src/sim/scenario.js';
 
 /** Scenarios that broke something once, or catch a mutation that few seeds catch, as they were then: docs/simulator-findings.md, docs/mutations.md. */
 export const FOUND: readonly Scenario[] = [
-  {
-    seed: 1869,
-    shape: {
-      dataMembers: 3,
-      parity: 1,
-      journalMembers: 2,
-      copies: 2,
-      chunkBytes: 8192,
-      stripes: 9,
-      segmentBytes: 262144,
-      segments: 20,
-      buffers: 5,
-      backup: false,
-      sync: false,
-    },
-    mix: {
-      lanes: 7,
-      pause_us: 0,
-      blocksMax: 1,
-      hot: 12,
-    },
-    steps: 4000,
-    repair_ms: 100,
-    events: [
-      {
-        at: 76,
-        kind: 'process-crash',
-        lot: 4189905545,
-      },
-      {
-        at: 154,
-        kind: 'process-crash',
-        lot: 3081442577,
-      },
-      {
-        at: 164,
-        kind: 'crash-in-stripe-task',
-        lot: 2054966347,
-      },
-      {
-        at: 212,
-        kind: 'power-failure',
-        lot: 3093744817,
-      },
-      {
-        at: 1501,
-        kind: 'power-failure',
-        lot: 3584660146,
-      },
-      {
-        at: 1569,
-        kind: 'crash-in-stripe-task',
-        lot: 821828271,
-      },
-      {
-        at: 1682,
-        kind: 'power-failure',
-        lot: 3377804678,
-      },
-    ],
-  },
-  {
-    seed: 4960,
-    shape: {
-      dataMembers: 4,
-      parity: 1,
-      journalMembers: 2,
-      copies: 2,
-      chunkBytes: 16384,
-      stripes: 9,
-      segmentBytes: 131072,
-      segments: 12,
-      buffers: 4,
-      backup: false,
-      sync: false,
-    },
-    mix: {
-      lanes: 8,
-      pause_us: 1000,
-      blocksMax: 4,
-      hot: 6,
-    },
-    steps: 1500,
-    repair_ms: 100,
-    events: [
-      {
-        at: 601,
-        kind: 'process-crash',
-        lot: 3132519450,
-      },
-      {
-        at: 719,
-        kind: 'crash-in-stripe-task',
-        lot: 2367211368,
-      },
-      {
-        at: 790,
-        kind: 'crash-in-stripe-task',
-        lot: 3398299990,
-      },
-      {
-        at: 1222,
-        kind: 'power-failure',
-        lot: 4124884149,
-      },
-      {
-        at: 1296,
-        kind: 'crash-in-stripe-task',
-        lot: 997840327,
-      },
-      {
-        at: 1305,
-        kind: 'power-failure',
-        lot: 3251866597,
-      },
-      {
-        at: 1388,
-        kind: 'power-failure',
-        lot: 2541938711,
-      },
-      {
-        at: 1455,
-        kind: 'process-crash',
-        lot: 227808013,
-      },
-    ],
-  },
-  {
-    seed: 985,
-    shape: {
-      dataMembers: 6,
-      parity: 3,
-      journalMembers: 3,
-      copies: 3,
-      chunkBytes: 16384,
-      stripes: 9,
-      segmentBytes: 131072,
-      segments: 12,
-      buffers: 8,
-      backup: false,
-      sync: false,
-    },
-    mix: {
-      lanes: 2,
-      pause_us: 20000,
-      blocksMax: 4,
-      hot: 6,
-    },
-    steps: 1500,
-    repair_ms: 5,
-    events: [
-      {
-        at: 512,
-        kind: 'disconnect',
-        lot: 2836825255,
-      },
-      {
-        at: 579,
-        kind: 'stall',
-        lot: 2612746697,
-      },
-      {
-        at: 720,
-        kind: 'process-crash',
-        lot: 3402015817,
-      },
-      {
-        at: 807,
-        kind: 'reconnect',
-        lot: 2954412791,
-      },
-      {
-        at: 876,
-        kind: 'crash-in-stripe-task',
-        lot: 989183298,
-      },
-      {
-        at: 1157,
-        kind: 'read-error',
-        lot: 1219524373,
-      },
-      {
-        at: 1270,
-        kind: 'crash-in-stripe-task',
-        lot: 79288572,
-      },
-      {
-        at: 1468,
-        kind: 'read-error',
-        lot: 2792213497,
-      },
-    ],
-  },
-  {
-    seed: 664,
-    shape: {
-      dataMembers: 5,
-      parity: 1,
-      journalMembers: 0,
-      copies: 2,
-      chunkBytes: 8192,
-      stripes: 9,
-      segmentBytes: 131072,
-      segments: 20,
-      buffers: 5,
-      backup: false,
-      sync: false,
-    },
-    mix: {
-      lanes: 8,
-      pause_us: 1000,
-      blocksMax: 4,
-      hot: 0,
-    },
-    steps: 1500,
-    repair_ms: 2000,
-    events: [
-      {
-        at: 8,
-        kind: 'read-error',
-        lot: 2558505817,
-      },
-      {
-        at: 94,
-        kind: 'new-device',
-        lot: 3888360839,
-      },
-      {
-        at: 406,
-        kind: 'reconnect',
-        lot: 1806660175,
-      },
-      {
-        at: 606,
-        kind: 'power-failure',
-        lot: 395791777,
-      },
-      {
-        at: 684,
-        kind: 'misdirected-write',
-        lot: 1136477662,
-      },
-      {
-        at: 739,
-        kind: 'slow-member',
-        lot: 4213420620,
-      },
-      {
-        at: 821,
-        kind: 'process-crash',
-        lot: 2202062491,
-      },
-      {
-        at: 981,
-        kind: 'latent-sector-error',
-        lot: 164023994,
-      },
-      {
-        at: 1088,
-        kind: 'slow-member',
-        lot: 3377779694,
-      },
-      {
-        at: 1134,
-        kind: 'new-device',
-        lot: 4079283760,
-      },
-      {
-        at: 1165,
-        kind: 'reconnect',
-        lot: 677701184,
-      },
-      {
-        at: 1209,
-        kind: 'reconnect',
-        lot: 2498257057,
-      },
-      {
-        at: 1304,
-        kind: 'disconnect',
-        lot: 2250524108,
-      },
-      {
-        at: 1349,
-        kind: 'slow-member',
-        lot: 254331579,
-      },
-      {
-        at: 1450,
-        kind: 'power-failure',
-        lot: 1227481380,
-      },
-    ],
-  },
-  {
-    seed: 478,
-    shape: {
-      dataMembers: 3,
-      parity: 1,
-      journalMembers: 2,
-      copies: 2,
-      chunkBytes: 16384,
-      stripes: 20,
-      segmentBytes: 65536,
-      segments: 20,
-      buffers: 8,
-      backup: false,
-      sync: false,
-    },
-    mix: {
-      lanes: 1,
-      pause_us: 0,
-      blocksMax: 8,
-      hot: 12,
-    },
-    steps: 4000,
-    repair_ms: 2000,
-    events: [
-      {
-        at: 845,
-        kind: 'process-crash',
-        lot: 2109992989,
-      },
-      {
-        at: 925,
-        kind: 'write-error',
-        lot: 558620646,
-      },
-      {
-        at: 1532,
-        kind: 'bit-rot',
-        lot: 3287055915,
-      },
-      {
-        at: 1616,
-        kind: 'bit-rot',
-        lot: 2319682340,
-      },
-      {
-        at: 1726,
-        kind: 'clock-jump',
-        lot: 591508850,
-      },
-      {
-        at: 2015,
-        kind: 'sync-error',
-        lot: 144841322,
-      },
-    ],
-  },
+  found(
+    1869,
+    '3 1 2 2 8192 9 262144 20 5 0 0',
+    '7 0 1 12 4000 100',
+    '76:process-crash:4189905545 154:process-crash:3081442577 164:crash-in-stripe-task:2054966347 212:power-failure:3093744817 1501:power-failure:3584660146 1569:crash-in-stripe-task:821828271 1682:power-failure:3377804678',
+  ),
+  found(
+    4960,
+    '4 1 2 2 16384 9 131072 12 4 0 0',
+    '8 1000 4 6 1500 100',
+    '601:process-crash:3132519450 719:crash-in-stripe-task:2367211368 790:crash-in-stripe-task:3398299990 1222:power-failure:4124884149 1296:crash-in-stripe-task:997840327 1305:power-failure:3251866597 1388:power-failure:2541938711 1455:process-crash:227808013',
+  ),
+  found(
+    985,
+    '6 3 3 3 16384 9 131072 12 8 0 0',
+    '2 20000 4 6 1500 5',
+    '512:disconnect:2836825255 579:stall:2612746697 720:process-crash:3402015817 807:reconnect:2954412791 876:crash-in-stripe-task:989183298 1157:read-error:1219524373 1270:crash-in-stripe-task:79288572 1468:read-error:2792213497',
+  ),
+  found(
+    664,
+    '5 1 0 2 8192 9 131072 20 5 0 0',
+    '8 1000 4 0 1500 2000',
+    '8:read-error:2558505817 94:new-device:3888360839 406:reconnect:1806660175 606:power-failure:395791777 684:misdirected-write:1136477662 739:slow-member:4213420620 821:process-crash:2202062491 981:latent-sector-error:164023994 1088:slow-member:3377779694 1134:new-device:4079283760 1165:reconnect:677701184 1209:reconnect:2498257057 1304:disconnect:2250524108 1349:slow-member:254331579 1450:power-failure:1227481380',
+  ),
+  found(
+    478,
+    '3 1 2 2 16384 20 65536 20 8 0 0',
+    '1 0 8 12 4000 2000',
+    '845:process-crash:2109992989 925:write-error:558620646 1532:bit-rot:3287055915 1616:bit-rot:2319682340 1726:clock-jump:591508850 2015:sync-error:144841322',
+  ),
+  found(
+    22,
+    '4 2 0 3 8192 20 131072 12 5 0 0',
+    '6 100 4 12 1500 100',
+    '685:disconnect:1162494181 832:sync-error:1247642054 870:read-error:2167569352 971:clock-jump:1371095486 1280:process-crash:1353611381 1372:clock-jump:3503036949 1417:stall:1857028090',
+  ),
+  found(
+    42,
+    '4 1 2 2 16384 4 65536 12 10 0 0',
+    '4 1000 8 0 1500 2000',
+    '227:write-error:1605389910 549:disconnect:1329528888 582:write-error:2684385330 587:crash-in-stripe-task:1789506069 847:misdirected-write:3766224056 904:bit-rot:4210141586 944:sync-error:29663754 1014:bit-rot:767557000 1065:slow-member:2943781129 1117:crash-in-stripe-task:2486178716 1160:process-crash:1326194212',
+  ),
+  found(
+    598,
+    '5 2 2 2 8192 20 65536 8 10 0 0',
+    '3 20000 1 6 600 5',
+    '263:power-failure:92738236 370:new-device:1338980400 390:misdirected-write:2907048174 398:new-device:3962655249 407:power-failure:2680548505 449:slow-member:2352025307 582:bit-rot:3609187283 586:reconnect:2815472269',
+  ),
+  found(
+    7,
+    '3 1 2 2 4096 20 262144 12 5 0 0',
+    '1 1000 8 0 600 5',
+    '60:sync-error:2291319099 151:misdirected-write:3649812394 255:power-failure:2875310095 328:crash-in-stripe-task:1406403338 360:power-failure:3417222299 385:power-failure:4268795801 389:crash-in-stripe-task:995272445 464:sync-error:2303224122',
+  ),
+  found(
+    108,
+    '5 1 0 2 8192 20 262144 8 5 0 0',
+    '6 0 4 12 1500 5',
+    '559:stall:2408114644 923:crash-in-stripe-task:3278295372 1162:reconnect:541114167 1281:sync-error:184018668',
+  ),
 ];
+
+/** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */
+function found(seed: number, shape: string, mix: string, events: string): Scenario {
+  const [dataMembers, parity, journalMembers, copies, chunkBytes, stripes, segmentBytes, segments, buffers, backup, sync] = numbers(
+    shape,
+    11,
+  );
+  const [lanes, pause_us, blocksMax, hot, steps, repair_ms] = numbers(mix, 6);
+  return {
+    seed,
+    shape: {
+      dataMembers,
+      parity,
+      journalMembers,
+      copies,
+      chunkBytes,
+      stripes,
+      segmentBytes,
+      segments,
+      buffers,
+      backup: backup === 1,
+      sync: sync === 1,
+    } as Scenario['shape'],
+    mix: { lanes, pause_us, blocksMax, hot } as Scenario['mix'],
+    steps: steps as number,
+    repair_ms: repair_ms as number,
+    events: events.split(' ').map((event) => {
+      const [at, kind, lot] = event.split(':');
+      if (!FAULT_KINDS.some((known) => known === kind)) throw new Error(`no fault ${kind}`);
+      return { at: Number(at), kind: kind as FaultKind, lot: Number(lot) };
+    }),
+  };
+}
+
+function numbers(text: string, count: number): number[] {
+  const values = text.split(' ').map(Number);
+  if (values.length !== count || values.some((value) => !Number.isSafeInteger(value))) throw new Error(`${count} numbers: ${text}`);
+  return values;
+}

@@ -5,7 +5,7 @@ import { failureText } from '../../src/sim/stress-text.js';
 import { FOUND } from './found.js';
 
 const SEED = Number(process.env.KEELSON_SEED ?? Date.now() % 0x1_0000_0000);
-const SEEDS = 40;
+const SEEDS = 25;
 
 test.serial(`P1, P2, P5, P6: ${SEEDS} seeds with crashes and power failures lose nothing and come to rest`, async (t) => {
   t.log(`seeds from ${SEED}`);

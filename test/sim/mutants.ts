@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Mutation } from './mutations.js';
+
+export interface Catch {
+  readonly seed: number;
+  readonly runs: number;
+  readonly promise: string;
+  readonly message: string;
+}
+
+/** The compiled output that this file belongs to, and the package around it. */
+const OUT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** A copy of the compiled package in which one line at a time can be wrong. */
+export class Mutant {
+  readonly #root = mkdtempSync(join(tmpdir(), 'keelson-mutant-'));
+
+  constructor() {
+    let root = dirname(OUT);
+    while (!isPackage(root)) root = dirname(root);
+    for (const name of ['node_modules', 'build', 'package.json']) symlinkSync(join(root, name), join(this.#root, name));
+    for (const folder of ['src', 'test/sim'])
+      cpSync(join(OUT, folder), join(this.#root, 'dist', folder), { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) });
+  }
+
+  /** The seed that caught it, null when none of `seeds` did. Throws when the line is not there exactly once. */
+  async run(mutation: Mutation | null, from: number, seeds: number): Promise<Catch | null> {
+    const path = mutation === null ? '' : join(this.#root, 'dist', 'src', mutation.file);
+    const whole = mutation === null ? '' : readFileSync(path, 'utf8');
+    if (mutation !== null) {
+      const places = whole.split(mutation.find).length - 1;
+      if (places !== 1) throw new Error(`${mutation.name}: "${mutation.find}" stands ${places} times in ${mutation.file}`);
+      writeFileSync(
+        path,
+        whole.replace(mutation.find, () => mutation.put),
+      );
+    }
+    try {
+      const child = join(this.#root, 'dist', 'test', 'sim', 'mutant-child.js');
+      const output = await new Promise<string>((resolve, reject) => {
+        execFile(process.execPath, [child, String(from), String(seeds)], { maxBuffer: 1 << 24 }, (error, stdout, stderr) =>
+          // A process that dies of its bug has caught it as well.
+          error === null ? resolve(stdout) : stderr === '' ? reject(error) : resolve(JSON.stringify(died(stderr))),
+        );
+      });
+      return JSON.parse(output.trim().split('\n').at(-1) ?? 'null') as Catch | null;
+    } finally {
+      if (mutation !== null) writeFileSync(path, whole);
+    }
+  }
+
+  close(): void {
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+}
+
+function died(stderr: string): Catch {
+  return { seed: -1, runs: -1, promise: 'process', message: stderr.trim().split('\n')[0] ?? '' };
+}
+
+function isPackage(folder: string): boolean {
+  try {
+    return (JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { name?: string }).name === 'keelson';
+  } catch {
+    return false;
+  }
+}

@@ -7,8 +7,8 @@ import type { SimulatedDisk } from './simulated-disk.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { Finding } from './volume-history.js';
 
-/** A member whose write failed is failed within this of simulated time, whatever else goes on. */
-const PATIENCE_US = 2_000_000;
+/** A member whose write failed is failed within this of simulated time: a checkpoint waits for the members that stall before it looks at those that failed. */
+const PATIENCE_US = 10_000_000;
 
 /** What the watch tells the run. */
 export interface MemberNews {

@@ -69,8 +69,8 @@ export interface Outcome {
 /** Events after the clients have stopped: what takes more would never end. */
 const END_STEPS_MAX = 200_000;
 const RESTART_US = 50_000;
-/** Long enough for what failed to be known. */
-const SETTLED_US = 40_000;
+/** Long enough for what failed to be known: the longest stall, and some more. */
+const SETTLED_US = 4_000_000;
 
 /** The process died while something was awaited. */
 class Died extends Error {}
@@ -319,7 +319,7 @@ class Simulation {
     await this.#alive(this.#untilWhole(engine));
     const settled_us = this.#scheduler.now_us + SETTLED_US;
     await this.#alive(this.#until(() => this.#scheduler.now_us >= settled_us));
-    this.#watch.checkOwed(SETTLED_US >> 1);
+    this.#watch.checkOwed(SETTLED_US / 2);
     await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
     if (!(await this.#alive(engine.destageLoop.drainAll())))
       this.#fail({ promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` });

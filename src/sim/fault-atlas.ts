@@ -130,7 +130,11 @@ export class FaultAtlas {
   }
 
   #online(index: number): boolean {
-    return this.engine === null ? !this.recorded.has(index) : this.engine.state.members[index]?.state === 'online';
+    if (this.engine === null) return !this.recorded.has(index);
+    const { state, journal } = this.engine;
+    const member = state.members[index];
+    // A new journal member takes its place in the ring when all tables have it.
+    return member?.state === 'online' && (!state.journalPositions().includes(index) || journal.members.includes(member));
   }
 
   /** The array must survive that something is done to this member now. */

@@ -38,6 +38,17 @@ export interface DiskFaults {
   stalledUntil_us: number;
 }
 
+/** Nothing is done to requests. */
+const NO_FAULTS: Readonly<DiskFaults> = {
+  failReads: 0,
+  failWrites: 0,
+  failSyncs: 0,
+  loseWrites: 0,
+  misdirectWrites: 0,
+  slowness: 1,
+  stalledUntil_us: 0,
+};
+
 /**
  * One device, which outlives the processes that use it: pages on the medium, and what a volatile cache adds. A write is in the cache when it has ended, and on the medium
  * when a sync that was asked for after that has ended. A power failure keeps any set of the sectors that were only in the cache or on their way. Pages are
@@ -60,15 +71,7 @@ export class SimulatedDisk {
   plugged = 0;
   /** Something was done to it since it last became a member. */
   touched = false;
-  readonly faults: DiskFaults = {
-    failReads: 0,
-    failWrites: 0,
-    failSyncs: 0,
-    loseWrites: 0,
-    misdirectWrites: 0,
-    slowness: 1,
-    stalledUntil_us: 0,
-  };
+  readonly faults: DiskFaults = { ...NO_FAULTS };
   /** Pages that cannot be read until they are written again. */
   readonly unreadable = new Set<number>();
   /** Pages whose medium does not hold what it should, and the order of the first write that can mend it: a power failure brings back what was not synced over it. */
@@ -271,15 +274,7 @@ export class SimulatedDisk {
 
   /** Nothing is done to requests any more; damage that was done stays. */
   heal(): void {
-    Object.assign(this.faults, {
-      failReads: 0,
-      failWrites: 0,
-      failSyncs: 0,
-      loseWrites: 0,
-      misdirectWrites: 0,
-      slowness: 1,
-      stalledUntil_us: 0,
-    });
+    Object.assign(this.faults, NO_FAULTS);
     this.connected = true;
   }
 }

@@ -1,5 +1,5 @@
 import { cpSync, renameSync } from 'node:fs';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { seededRandom } from '../../src/base/random.js';
 import { ArrayFixture, settingsOf } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
@@ -15,19 +15,25 @@ async function crash(fixture: ArrayFixture, lost: readonly number[]): Promise<vo
   await fixture.start();
 }
 
+/** An array of which every block is written and destaged, and that destages nothing more by itself. */
+async function filled(t: ExecutionContext, buffers: number) {
+  const fixture = await ArrayFixture.create(t, { backup: false, buffers });
+  const { geometry } = fixture.engine.state;
+  const model = new BlockModel(() => fixture.engine.volume, geometry.volumeBlocks);
+  await model.fill();
+  await model.flush();
+  t.true(await fixture.engine.destageLoop.drainAll());
+  fixture.engine.destageLoop.kick = () => {};
+  return { fixture, geometry, model };
+}
+
 for (const lost of [[2], [2, 4]]) {
   test.serial(
     `P8: a crash with undestaged writes and the loss of ${lost.length} of 2 tolerated members costs nothing, without a backup`,
     async (t) => {
       t.log(`seed ${SEED}`);
       const random = seededRandom(SEED);
-      const fixture = await ArrayFixture.create(t, { backup: false, buffers: 8 });
-      const { geometry } = fixture.engine.state;
-      const model = new BlockModel(() => fixture.engine.volume, geometry.volumeBlocks);
-      await model.fill();
-      await model.flush();
-      t.true(await fixture.engine.destageLoop.drainAll());
-      fixture.engine.destageLoop.kick = () => {};
+      const { fixture, geometry, model } = await filled(t, 8);
       for (let stripe = 0; stripe < geometry.stripes; stripe++)
         await model.write(stripe * geometry.stripeBlocks + random.below(geometry.stripeBlocks), 1, 'data', true);
       await crash(fixture, lost);
@@ -43,13 +49,7 @@ for (const lost of [[2], [2, 4]]) {
 test.serial('P6: recovery with the fewest buffers ends with every touched stripe trusted: it waits for its own checkpoints', async (t) => {
   t.log(`seed ${SEED}`);
   const random = seededRandom(SEED);
-  const fixture = await ArrayFixture.create(t, { backup: false, buffers: 12 });
-  const { geometry } = fixture.engine.state;
-  const model = new BlockModel(() => fixture.engine.volume, geometry.volumeBlocks);
-  await model.fill();
-  await model.flush();
-  t.true(await fixture.engine.destageLoop.drainAll());
-  fixture.engine.destageLoop.kick = () => {};
+  const { fixture, geometry, model } = await filled(t, 12);
   for (let i = 0; i < 8; i++) {
     for (let stripe = 0; stripe < geometry.stripes; stripe++)
       await model.write(stripe * geometry.stripeBlocks + random.below(geometry.stripeBlocks), 1, 'data', true);

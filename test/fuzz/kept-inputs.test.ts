@@ -62,7 +62,7 @@ test('a superblock and a HEAD with a right checksum over a text that is not UTF-
   t.throws(() => decodeHead('HEAD', seal('KLSNHEAD', body, null), null), { code: 'BACKUP_CORRUPT' });
 });
 
-test('a file whose digest is right under a magic that is not even text is refused as any other', (t) => {
+test('a HEAD with a right digest over a magic that is no text is refused as damaged', (t) => {
   const file = seal('KLSNHEAD', new Uint8Array(144), null);
   file.fill(0xff, 0, 8);
   const covered = file.length - 64;

@@ -117,7 +117,14 @@ test.serial('fio finds no wrong block after random writes of 4 KiB to 1 MiB at d
     '--verify=crc32c',
     '--verify_fatal=1',
   ];
-  const printed = await foreign('fio', '--name=verify', ...job, `--size=${Math.min(sizeBytes, 192 * MIB)}`, '--output-format=json');
+  const printed = await foreign(
+    'fio',
+    '--name=verify',
+    '--verify_state_save=0',
+    ...job,
+    `--size=${Math.min(sizeBytes, 192 * MIB)}`,
+    '--output-format=json',
+  );
   const report = JSON.parse(printed.slice(printed.indexOf('{'))) as {
     jobs: { error: number; read: { total_ios: number }; write: { total_ios: number } }[];
   };

@@ -24,14 +24,18 @@ interface FioOutput {
   readonly jobs: readonly { readonly error: number; readonly total_err?: number; readonly read: FioSide; readonly write: FioSide }[];
 }
 
-/** Runs one fio job given as key=value options and returns its figures. Throws, with what fio said, when it reports an error. */
+/** Runs one fio job given as key=value options (its verify state is left in the working folder only when they say so) and returns its figures. Throws, with what fio said, when it reports an error. */
 export async function fio(
   options: Readonly<Record<string, string | number>>,
   timeout_ms = 300_000,
   signal?: AbortSignal,
   cwd?: string,
 ): Promise<FioResult> {
-  const args = ['--output-format=json', '--name=job', ...Object.entries(options).map(([key, value]) => `--${key}=${value}`)];
+  const args = [
+    '--output-format=json',
+    '--name=job',
+    ...Object.entries({ verify_state_save: 0, ...options }).map(([key, value]) => `--${key}=${value}`),
+  ];
   const result = await attempt('fio', args, { timeout_ms, ...(signal && { signal }), ...(cwd !== undefined && { cwd }) });
   // Warnings come before the JSON on the same stream.
   const start = result.stdout.indexOf('{');

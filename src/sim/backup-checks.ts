@@ -3,10 +3,10 @@ import type { Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
 import { Repository } from '../repository/repository.js';
-import { CELL_WORDS, wordsOf } from './cell-content.js';
+import { CELLS_A_BLOCK } from './cell-content.js';
 import { type SimulatedHost, SimulatedTarget } from './simulated-target.js';
 import type { SimulatedProcess } from './simulated-process.js';
-import { CELLS_A_BLOCK, type Finding, type VolumeHistory } from './volume-history.js';
+import type { Finding, VolumeHistory } from './volume-history.js';
 
 const RUN_BLOCKS = 64;
 
@@ -65,10 +65,9 @@ export async function checkImage(
       const wrong = history.check(bytes, first * CELLS_A_BLOCK, history.moment());
       if (wrong !== null) return { promise: 'P7', message: `the drained image: ${wrong.message}` };
     }
-    const words = wordsOf(bytes);
-    for (let i = 0; i < blocks * CELLS_A_BLOCK; i++) {
+    for (const [i, shown] of history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
       const cell = first * CELLS_A_BLOCK + i;
-      const image = history.imageOf(cell, words, i * CELL_WORDS);
+      const image = history.imageOf(cell, shown);
       if (image === null)
         return { promise: 'P7', message: `block ${Math.floor(cell / CELLS_A_BLOCK)} of the image shows what was never written there` };
       newestSeen = Math.max(newestSeen, image.from);

@@ -2,8 +2,8 @@ import { BLOCK_BYTES } from '../base/units.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import type { BlockVolume } from '../engine/block-volume.js';
 import { STRIPE_DONE } from '../stripe/stripe-pool.js';
-import { CELL_WORDS, wordsOf } from './cell-content.js';
-import { CELLS_A_BLOCK, type Finding, type VolumeHistory } from './volume-history.js';
+import { CELLS_A_BLOCK } from './cell-content.js';
+import type { Finding, VolumeHistory } from './volume-history.js';
 
 const RUN_BLOCKS = 16;
 type Count = (promise: string, times?: number) => void;
@@ -47,10 +47,8 @@ export async function checkAfterCrash(
   const finding = await readAll(volume, history.blocks, (bytes, first) => {
     const wrong = history.check(bytes, first * CELLS_A_BLOCK, Number.POSITIVE_INFINITY);
     if (wrong !== null) return { promise, message: `after the crash ${wrong.message}` };
-    const words = wordsOf(bytes);
-    for (let i = 0; i < bytes.length / (CELL_WORDS * 4); i++) {
+    for (const [i, version] of history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
       const cell = first * CELLS_A_BLOCK + i;
-      const version = words[i * CELL_WORDS + 1] as number;
       oldestGone = Math.min(oldestGone, history.firstMissing(cell, version));
       newestSeen = Math.max(newestSeen, history.settle(cell, version));
     }

@@ -1,27 +1,15 @@
-import type { Random } from '../base/random.js';
-import { BLOCK_BYTES } from '../base/units.js';
 import type { BlockVolume } from '../engine/block-volume.js';
-import { CELL_BYTES } from './cell-content.js';
+import { CELLS_A_BLOCK } from './cell-content.js';
+import type { ClientRequest, RequestSource } from './client-requests.js';
 import { EVENT } from './scheduler.js';
 import type { SimulatedProcess } from './simulated-process.js';
-import { CELLS_A_BLOCK, type Finding, type VolumeHistory } from './volume-history.js';
-
-/** How the clients of one run behave. */
-export interface ClientMix {
-  /** Requests in flight at a time. */
-  readonly lanes: number;
-  /** Longest pause between two requests of a lane, microseconds. */
-  readonly pause_us: number;
-  /** Blocks of the longest common request. */
-  readonly blocksMax: number;
-  /** Of 16 requests, how many go to a small part of the volume, where they meet each other. */
-  readonly hot: number;
-}
+import type { Finding, VolumeHistory } from './volume-history.js';
 
 export interface ClientHost {
   readonly history: VolumeHistory;
-  readonly random: Random;
-  readonly mix: ClientMix;
+  readonly requests: RequestSource;
+  /** Microseconds since the first assembly. */
+  readonly now_us: () => number;
   /** False: no new requests. */
   readonly open: () => boolean;
   readonly fail: (finding: Finding) => void;
@@ -32,10 +20,6 @@ export interface ClientHost {
   /** An error reply: may the array answer so now? */
   readonly refused: (what: 'read' | 'write' | 'flush', code: string) => void;
 }
-
-const HOT_BLOCKS = 12;
-/** Now and then a client goes away before its reply: what it asked for may be done or not. */
-const LEAVES_ONE_IN = 60;
 
 /** Block clients of one process: reads, writes, flushes, trims and zeroes, overlapping and in flight together, each reply held against the history. */
 export class Clients {
@@ -56,67 +40,48 @@ export class Clients {
   }
 
   start(): void {
-    for (let lane = 0; lane < this.#host.mix.lanes; lane++) {
+    for (let lane = 0; lane < this.#host.requests.lanes; lane++) {
       this.#running++;
-      this.#next();
+      this.#next(lane);
     }
   }
 
-  #next(): void {
-    const { random, mix } = this.#host;
-    this.#process.scheduler.after(random.below(mix.pause_us + 1), this.#process, EVENT.client, () => {
+  #next(lane: number): void {
+    const now_us = this.#host.now_us();
+    const request = this.#host.requests.next(lane, now_us);
+    if (request === null) {
+      this.#running--;
+      return;
+    }
+    this.#process.scheduler.after(Math.max(0, request.at_us - now_us), this.#process, EVENT.client, () => {
       if (!this.#host.open()) {
         this.#running--;
         return;
       }
       this.#host.began();
-      this.#request();
+      if (request.kind === 'flush') this.#flush(lane);
+      else if (request.kind === 'read') this.#read(request);
+      else this.#write(request);
     });
-  }
-
-  #request(): void {
-    const { random } = this.#host;
-    const kind = random.below(32);
-    if (kind < 14) this.#write('data', random.below(8) === 0);
-    else if (kind < 16) this.#write('trim', random.below(8) === 0);
-    else if (kind < 18) this.#write('zeroes', random.below(8) === 0);
-    else if (kind < 29) this.#read();
-    else this.#flush();
-  }
-
-  #range(): { first: number; count: number } {
-    const { random, mix, history } = this.#host;
-    const long = random.below(24) === 0;
-    const blocks = Math.min(history.blocks, 1 + random.below(long ? mix.blocksMax * 6 : mix.blocksMax));
-    const reach = random.below(16) < mix.hot ? Math.min(history.blocks, HOT_BLOCKS + blocks) : history.blocks;
-    const block = random.below(reach - blocks + 1);
-    let first = block * CELLS_A_BLOCK;
-    let count = blocks * CELLS_A_BLOCK;
-    if (random.below(5) === 0) {
-      const skip = random.below(CELLS_A_BLOCK);
-      first += skip;
-      count = Math.max(1, count - skip - random.below(CELLS_A_BLOCK));
-    }
-    return { first, count };
   }
 
   #answer(): boolean {
     return this.#process.alive;
   }
 
-  #write(how: 'data' | 'trim' | 'zeroes', fua: boolean): void {
-    const { history, random } = this.#host;
-    let { first, count } = this.#range();
-    const offset = first * CELL_BYTES;
-    const length = count * CELL_BYTES;
-    if (how === 'trim') {
+  #write({ lane, kind, cell, cells, fua, leaves }: ClientRequest): void {
+    const { history } = this.#host;
+    const offset = history.grid.offsetOf(cell);
+    const length = history.grid.bytesOf(cell, cells);
+    let first = cell;
+    let count = cells;
+    if (kind === 'trim') {
       // A trim is advice about parts of blocks.
       const end = Math.floor((first + count) / CELLS_A_BLOCK) * CELLS_A_BLOCK;
       first = Math.ceil(first / CELLS_A_BLOCK) * CELLS_A_BLOCK;
       count = Math.max(0, end - first);
     }
-    const record = history.submit(first, count, how !== 'data');
-    const leaves = random.below(LEAVES_ONE_IN) === 0;
+    const record = history.submit(first, count, kind !== 'write');
     const done = (error: { code: string } | null): void => {
       if (!this.#answer()) return;
       if (!leaves) {
@@ -128,39 +93,39 @@ export class Clients {
           this.#host.refused('write', error.code);
         }
       }
-      this.#next();
+      this.#next(lane);
     };
-    if (how === 'data') this.#volume.write(offset, history.payload(record), fua, done);
-    else if (how === 'trim') this.#volume.trim(offset, length, fua, done);
-    else this.#volume.writeZeroes(offset, length, random.below(2) === 0, fua, done);
+    if (kind === 'write') this.#volume.write(offset, history.payload(record), fua, done);
+    else if (kind === 'trim') this.#volume.trim(offset, length, fua, done);
+    else this.#volume.writeZeroes(offset, length, kind === 'zeroes-no-hole', fua, done);
   }
 
-  #read(): void {
+  #read({ lane, cell, cells }: ClientRequest): void {
     const { history } = this.#host;
-    const { first, count } = this.#range();
+    const length = history.grid.bytesOf(cell, cells);
     const from = history.beginRead();
-    this.#volume.read(first * CELL_BYTES, count * CELL_BYTES, (error, payload) => {
+    this.#volume.read(history.grid.offsetOf(cell), length, (error, payload) => {
       if (!this.#answer()) return;
       if (error !== null || payload === null) this.#host.refused('read', error?.code ?? 'INTERNAL');
       else {
         this.#host.count('P5');
-        const finding = payload.bytes.length === count * CELL_BYTES ? history.check(payload.bytes, first, from) : shortRead(payload.bytes);
+        const finding = payload.bytes.length === length ? history.check(payload.bytes, cell, from) : shortRead(payload.bytes);
         payload.release();
         if (finding !== null) this.#host.fail(finding);
       }
       history.endRead(from);
-      this.#next();
+      this.#next(lane);
     });
   }
 
-  #flush(): void {
+  #flush(lane: number): void {
     const { history } = this.#host;
     const from = history.moment();
     this.#volume.flush((error) => {
       if (!this.#answer()) return;
       if (error === null) history.flushed(from);
       else this.#host.refused('flush', error.code);
-      this.#next();
+      this.#next(lane);
     });
   }
 }
@@ -168,7 +133,3 @@ export class Clients {
 function shortRead(bytes: Uint8Array): Finding {
   return { promise: 'P5', message: `a read gave ${bytes.length} bytes, which is not what was asked for` };
 }
-
-/** Reads of a check are this long. */
-export const CHECK_BLOCKS = 16;
-export const CHECK_BYTES = CHECK_BLOCKS * BLOCK_BYTES;

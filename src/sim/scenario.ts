@@ -1,6 +1,7 @@
 import { seededRandom, type Random } from '../base/random.js';
-import { KIB, type Bytes } from '../base/units.js';
-import type { ClientMix } from './clients.js';
+import { BLOCK_BYTES, KIB, type Bytes } from '../base/units.js';
+import { type CellCuts, CELL_BYTES_MIN, CELLS_A_BLOCK, SECTOR_CUTS } from './cell-content.js';
+import type { ClientMix, ClientRequest } from './client-requests.js';
 
 /** The generated array of one run. */
 export interface ScenarioShape {
@@ -19,7 +20,7 @@ export interface ScenarioShape {
   readonly sync: boolean;
 }
 
-/** One thing that is done to the array, at a step of the run. Its details follow from `lot` and from what the array is doing then. */
+/** One thing that is done to the array, at a step of the run (of a script: at a moment). Its details follow from `lot` and from what the array is doing then. */
 export interface ScenarioEvent {
   readonly at: number;
   readonly kind: FaultKind;
@@ -61,6 +62,12 @@ export interface Scenario {
   readonly seed: number;
   readonly shape: ScenarioShape;
   readonly mix: ClientMix;
+  /** Where requests of clients may begin and end in a block. */
+  readonly cuts: CellCuts;
+  /** Of a script; null: they follow from the seed. */
+  readonly requests: readonly ClientRequest[] | null;
+  /** What `at` of events counts, from the first assembly on: steps, or microseconds. */
+  readonly unit: 'steps' | 'microseconds';
   /** Steps during which clients are at work. */
   readonly steps: number;
   /** How soon the administrator looks after lost members, milliseconds. */
@@ -115,7 +122,31 @@ export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAU
   // Some runs have crashes alone: they go on while nothing else is wrong.
   const permitted = kinds.filter((kind) => shape.backup || !isBackupKind(kind));
   const some = random.below(3) === 0 ? permitted.filter((kind) => isBackupKind(kind) || isProcessKind(kind)) : permitted;
-  return { seed, shape, mix, steps, repair_ms, events: generateEvents(random, some, steps) };
+  return {
+    seed,
+    shape,
+    mix,
+    cuts: generateCuts(seed),
+    requests: null,
+    unit: 'steps',
+    steps,
+    repair_ms,
+    events: generateEvents(random, some, steps),
+  };
+}
+
+/** Sectors, or any bytes. */
+function generateCuts(seed: number): CellCuts {
+  const random = seededRandom(seed ^ 0xc075);
+  if (random.below(3) > 0) return SECTOR_CUTS;
+  const cuts = [0];
+  for (let left = CELLS_A_BLOCK - 1; left > 0; left--) {
+    const from = cuts.at(-1) as number;
+    const most = BLOCK_BYTES - from - (left + 1) * CELL_BYTES_MIN;
+    // As often the smallest as any other.
+    cuts.push(from + CELL_BYTES_MIN + (random.below(2) === 0 ? random.below(2) : random.below(Math.floor((2 * most) / (left + 1)))));
+  }
+  return [...cuts, BLOCK_BYTES];
 }
 
 export function isTargetKind(kind: FaultKind): kind is TargetFaultKind {

@@ -11,11 +11,14 @@ import type { Slab } from '../memory/slab.js';
 import { BackupWatch } from './backup-watch.js';
 import { strikeTarget } from './target-faults.js';
 import { scrubAll } from './administrator.js';
+import { SECTOR_CUTS } from './cell-content.js';
 import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
+import { GeneratedRequests, type RequestSource, ScriptedRequests } from './client-requests.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
 import { strikeMember } from './member-faults.js';
 import { MemberWatch } from './member-watch.js';
+import type { Failure, Outcome, RunWatcher } from './run-outcome.js';
 import { isTargetKind, type Scenario, type ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
 import { memberSizes, settingsFor, STRIPE_THREADS } from './settings.js';
@@ -38,8 +41,8 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  *             promises cover, and goes as far as that. An administrator replaces what is lost and scrubs what is damaged.
  *   Target    connections break at any byte and after any effect, the host is down, full, slow, or denies permission, and loses its power: of a file what was synced is left, or more,
  *             of the directory what it was at its last sync, or since.
- *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks or only to sectors. They
- *             may go away before their reply.
+ *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks, to sectors or not at all, down to 8 bytes.
+ *             They may go away before their reply.
  *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.
  *
  * What is checked, against a history of the requests that knows nothing of the engine: after every crash the whole volume (P1: acknowledged writes survive the death of the
@@ -48,23 +51,6 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  * backup: that it alone is, at any moment, the volume of some moment (P7), with all that was said to be drained (P3, P9), and at the end all there is. A member that missed writes never
  * takes part, one to which nothing was done does (P10).
  */
-
-export interface Failure {
-  readonly promise: string;
-  readonly step: number;
-  readonly message: string;
-}
-
-export interface Outcome {
-  readonly seed: number;
-  readonly operations: number;
-  readonly steps: number;
-  readonly simulated_ms: number;
-  readonly faults: Readonly<Record<string, number>>;
-  readonly checks: Readonly<Record<string, number>>;
-  readonly traceHash: string;
-  readonly failure: Failure | null;
-}
 
 /** Events after the clients have stopped: what takes more would never end. */
 const END_STEPS_MAX = 200_000;
@@ -75,8 +61,8 @@ const SETTLED_US = 4_000_000;
 /** The process died while something was awaited. */
 class Died extends Error {}
 
-export function simulate(scenario: Scenario): Promise<Outcome> {
-  return new Simulation(scenario).run();
+export function simulate(scenario: Scenario, watcher: RunWatcher | null = null): Promise<Outcome> {
+  return new Simulation(scenario, watcher).run();
 }
 
 class Simulation {
@@ -93,7 +79,11 @@ class Simulation {
   readonly #events: ScenarioEvent[];
   readonly #faults = new Map<string, number>();
   readonly #checks = new Map<string, number>();
+  readonly #watcher: RunWatcher | null;
   #history!: VolumeHistory;
+  #requests!: RequestSource;
+  /** When the array had been created: what happens to it is counted from here. */
+  #created_us = 0;
   #process!: SimulatedProcess;
   #processes = 0;
   #died: (reason: Died) => void = () => {};
@@ -107,7 +97,8 @@ class Simulation {
   /** Set at the end of the run: nothing more is done to the array. */
   #healed = false;
 
-  constructor(scenario: Scenario) {
+  constructor(scenario: Scenario, watcher: RunWatcher | null) {
+    this.#watcher = watcher;
     this.#scenario = scenario;
     this.#random = seededRandom(scenario.seed ^ 0x5eed);
     this.#scheduler = new Scheduler(seededRandom(scenario.seed ^ 0x71e5));
@@ -231,9 +222,16 @@ class Simulation {
       }),
     );
     process.alive = false;
-    this.#history = new VolumeHistory(created.volumeBytes / BLOCK_BYTES);
-    // Steps count from here.
-    for (const event of events) this.#events.push({ ...event, at: event.at + this.#scheduler.steps });
+    const { seed, mix, cuts, requests, unit } = this.#scenario;
+    this.#history = new VolumeHistory(created.volumeBytes / BLOCK_BYTES, cuts);
+    this.#requests =
+      requests === null
+        ? new GeneratedRequests(seed, mix, this.#history.blocks, cuts === SECTOR_CUTS ? 5 : 2)
+        : new ScriptedRequests(requests);
+    // Steps and times count from here.
+    this.#created_us = this.#scheduler.now_us;
+    const from = unit === 'steps' ? this.#scheduler.steps : this.#created_us;
+    for (const event of events) this.#events.push({ ...event, at: event.at + from });
     this.#stepsMax += this.#scheduler.steps;
   }
 
@@ -281,8 +279,15 @@ class Simulation {
     const clients = new Clients(
       {
         history: this.#history,
-        random: this.#random,
-        mix: this.#scenario.mix,
+        requests: {
+          lanes: this.#requests.lanes,
+          next: (lane, now_us) => {
+            const request = this.#requests.next(lane, now_us);
+            if (request !== null) this.#watcher?.request(request);
+            return request;
+          },
+        },
+        now_us: () => this.#scheduler.now_us - this.#created_us,
         open: () => this.#scheduler.steps < until,
         fail: (finding) => this.#fail(finding),
         count,
@@ -345,8 +350,10 @@ class Simulation {
   #fireEvents(): boolean {
     if (this.#healed) return false;
     const next = this.#events[0];
-    if (next === undefined || next.at > this.#scheduler.steps) return false;
+    const { steps, now_us } = this.#scheduler;
+    if (next === undefined || next.at > (this.#scenario.unit === 'steps' ? steps : now_us)) return false;
     this.#events.shift();
+    this.#watcher?.event(next, now_us - this.#created_us);
     this.#strike(next);
     return true;
   }

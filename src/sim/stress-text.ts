@@ -1,5 +1,5 @@
 import { BACKUP_EVENT_KINDS, type FaultKind, type Scenario } from './scenario.js';
-import type { Outcome } from './simulator.js';
+import type { Outcome } from './run-outcome.js';
 
 /** So many runs have every kind of fault in them. */
 const LONG_RUNS = 1000;

@@ -1,6 +1,7 @@
 import { EXIT, KeelsonError } from '../base/errors.js';
 import { FAULT_KINDS, type FaultKind, generateScenario, type Scenario } from './scenario.js';
-import { type Outcome, simulate } from './simulator.js';
+import type { Outcome } from './run-outcome.js';
+import { simulate } from './simulator.js';
 
 export interface StressOptions {
   readonly firstSeed: number;

@@ -1,7 +1,4 @@
-import { BLOCK_BYTES } from '../base/units.js';
-import { CELL_BYTES, CELL_WORDS, fillCell, versionShown, wordsOf } from './cell-content.js';
-
-export const CELLS_A_BLOCK = BLOCK_BYTES / CELL_BYTES;
+import { CELLS_A_BLOCK, type CellCuts, CellGrid, SECTOR_CUTS } from './cell-content.js';
 
 /** One write, or the finding of a check after a crash, which is as good as one. */
 export interface WriteRecord {
@@ -34,6 +31,7 @@ const OPEN = Number.POSITIVE_INFINITY;
  * the death of the process makes unsure nothing that was acknowledged (P1).
  */
 export class VolumeHistory {
+  readonly grid: CellGrid;
   readonly blocks: number;
   readonly cells: number;
   readonly #live: WriteRecord[][];
@@ -46,7 +44,8 @@ export class VolumeHistory {
   #tick = 1;
   #version = 0;
 
-  constructor(blocks: number) {
+  constructor(blocks: number, cuts: CellCuts = SECTOR_CUTS) {
+    this.grid = new CellGrid(cuts);
     this.blocks = blocks;
     this.cells = blocks * CELLS_A_BLOCK;
     const blank: WriteRecord = {
@@ -94,9 +93,7 @@ export class VolumeHistory {
   }
 
   payload(record: WriteRecord): Uint8Array {
-    const words = new Int32Array(record.count * CELL_WORDS);
-    for (let i = 0; i < record.count; i++) fillCell(words, i * CELL_WORDS, record.first + i, record.version);
-    return new Uint8Array(words.buffer);
+    return this.grid.content(record.first, record.count, record.version);
   }
 
   acknowledge(record: WriteRecord, fua: boolean): void {
@@ -169,24 +166,21 @@ export class VolumeHistory {
 
   /** Holds what a read that began at `from` gave against what it may give. null: right. */
   check(bytes: Uint8Array, first: number, from: number): Finding | null {
-    const words = wordsOf(bytes);
-    const count = bytes.length / CELL_BYTES;
-    for (let i = 0; i < count; i++) {
+    const versions = this.grid.shown(bytes, first);
+    for (const [i, shown] of versions.entries()) {
       const cell = first + i;
-      const shown = versionShown(words, i * CELL_WORDS, cell);
       if (this.#mayShow(cell, shown, from)) continue;
       return { promise: 'P5', message: this.#complaint(cell, shown, from) };
     }
-    return this.#torn(words, first, count);
+    return this.#torn(versions, first);
   }
 
   /** Two writes of the whole of a block never share it. */
-  #torn(words: Int32Array, first: number, count: number): Finding | null {
+  #torn(versions: Int32Array, first: number): Finding | null {
     let block = -1;
     let whole: WriteRecord | undefined;
-    for (let i = 0; i < count; i++) {
+    for (const [i, version] of versions.entries()) {
       const cell = first + i;
-      const version = words[i * CELL_WORDS + 1] as number;
       if (Math.floor(cell / CELLS_A_BLOCK) !== block) {
         block = Math.floor(cell / CELLS_A_BLOCK);
         whole = undefined;
@@ -217,7 +211,7 @@ export class VolumeHistory {
     const live = this.#live[cell] as WriteRecord[];
     const allowed = live.filter((record) => !this.#superseded(live, record, from)).map(({ version }) => version);
     const what = shown < 0 ? 'bytes that were never written there' : shown === 0 ? 'zeroes' : `version ${shown}`;
-    return `block ${Math.floor(cell / CELLS_A_BLOCK)}, sector ${cell % CELLS_A_BLOCK} shows ${what}, allowed: ${allowed.join(' or ')}`;
+    return `block ${Math.floor(cell / CELLS_A_BLOCK)}, cell ${cell % CELLS_A_BLOCK} shows ${what}, allowed: ${allowed.join(' or ')}`;
   }
 
   /**
@@ -253,8 +247,7 @@ export class VolumeHistory {
    * What an image of some moment shows of a cell: when that was asked for at the earliest, and the acknowledgement of the oldest write that it does not have. null: nothing
    * that was ever written there.
    */
-  imageOf(cell: number, words: Int32Array, at: number): { readonly from: number; readonly missing: number } | null {
-    const shown = versionShown(words, at, cell);
+  imageOf(cell: number, shown: number): { readonly from: number; readonly missing: number } | null {
     const all = this.#all[cell] as WriteRecord[];
     const candidates = all.filter((record) => record.version === shown);
     if (shown < 0 || candidates.length === 0) return null;

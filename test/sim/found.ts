@@ -1,3 +1,4 @@
+import { SECTOR_CUTS } from '../../src/sim/cell-content.js';
 import { FAULT_KINDS, type FaultKind, type Scenario } from '../../src/sim/scenario.js';
 
 /** Scenarios that broke something once, or catch a mutation that few seeds catch, as they were then: docs/simulator-findings.md, docs/mutations.md. */
@@ -87,6 +88,9 @@ function found(seed: number, shape: string, mix: string, events: string): Scenar
       sync: sync === 1,
     } as Scenario['shape'],
     mix: { lanes, pause_us, blocksMax, hot } as Scenario['mix'],
+    cuts: SECTOR_CUTS,
+    requests: null,
+    unit: 'steps',
     steps: steps as number,
     repair_ms: repair_ms as number,
     events: events.split(' ').map((event) => {

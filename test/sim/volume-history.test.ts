@@ -1,6 +1,8 @@
 import test from 'ava';
-import { CELL_BYTES } from '../../src/sim/cell-content.js';
-import { CELLS_A_BLOCK, VolumeHistory, type WriteRecord } from '../../src/sim/volume-history.js';
+import { CELLS_A_BLOCK, CellGrid } from '../../src/sim/cell-content.js';
+import { GeneratedRequests } from '../../src/sim/client-requests.js';
+import { generateScenario } from '../../src/sim/scenario.js';
+import { VolumeHistory, type WriteRecord } from '../../src/sim/volume-history.js';
 
 const BLOCKS = 2;
 
@@ -11,7 +13,7 @@ function written(history: VolumeHistory, first: number, count: number, zeroes = 
 }
 
 function content(history: VolumeHistory, record: WriteRecord): Uint8Array {
-  return record.version === 0 ? new Uint8Array(record.count * CELL_BYTES) : history.payload(record);
+  return history.payload(record);
 }
 
 /** The complaint about a read of what `record` wrote, '' when it is right. */
@@ -35,7 +37,7 @@ test('P5: bytes of another place, or with one bit wrong, are never right', (t) =
   const history = new VolumeHistory(BLOCKS);
   const record = written(history, 0, 2 * CELLS_A_BLOCK);
   const bytes = content(history, record);
-  t.regex(history.check(bytes.subarray(CELL_BYTES, 2 * CELL_BYTES), 0, history.moment())?.message ?? '', /never written there/);
+  t.regex(history.check(bytes.subarray(512, 1024), 0, history.moment())?.message ?? '', /never written there/);
   bytes[300] = (bytes[300] as number) ^ 4;
   t.regex(history.check(bytes, 0, history.moment())?.message ?? '', /never written there/);
 });
@@ -54,7 +56,7 @@ test('P5: a block never shows parts of two writes of the whole of it', (t) => {
   const history = new VolumeHistory(BLOCKS);
   const a = history.submit(0, CELLS_A_BLOCK, false);
   const b = history.submit(0, CELLS_A_BLOCK, false);
-  const mixed = Buffer.concat([content(history, a).subarray(0, 4 * CELL_BYTES), content(history, b).subarray(4 * CELL_BYTES)]);
+  const mixed = Buffer.concat([content(history, a).subarray(0, 2048), content(history, b).subarray(2048)]);
   t.regex(history.check(new Uint8Array(mixed), 0, history.moment())?.message ?? '', /torn/);
 });
 
@@ -102,4 +104,41 @@ test('a write that is there, asked for after the acknowledgement of one that is 
   history.powerFailure();
   t.true(history.firstMissing(0, 0) < history.settle(1, there.version));
   t.is(history.firstMissing(0, gone.version), Number.POSITIVE_INFINITY);
+});
+
+test('cells may begin and end at any byte: each shows its version, and any wrong byte is seen', (t) => {
+  const grid = new CellGrid([0, 9, 17, 512, 1027, 2053, 4001, 4088, 4096]);
+  for (const version of [0, 1, 70_000]) {
+    const bytes = grid.content(6, 12, version);
+    t.is(bytes.length, grid.bytesOf(6, 12));
+    t.deepEqual([...grid.shown(bytes, 6)], new Array<number>(12).fill(version));
+    for (let at = 0; at < bytes.length; at += 7) {
+      bytes[at] = (bytes[at] as number) ^ 0x10;
+      t.false(
+        [...grid.shown(bytes, 6)].every((shown) => shown === version),
+        `byte ${at} of version ${version}`,
+      );
+      bytes[at] = (bytes[at] as number) ^ 0x10;
+    }
+  }
+});
+
+test('requests of simulated clients begin and end at sectors in some runs, at any byte and shorter than a sector in others', (t) => {
+  const seen = { sector: 0, odd: 0, short: 0 };
+  for (let seed = 0; seed < 40; seed++) {
+    const { cuts, mix } = generateScenario(seed);
+    const grid = new CellGrid(cuts);
+    const requests = new GeneratedRequests(seed, mix, 64, 2);
+    for (let i = 0; i < 50; i++) {
+      const { kind, cell, cells } = requests.next(0, 0);
+      if (kind === 'flush') continue;
+      const offset = grid.offsetOf(cell);
+      const length = grid.bytesOf(cell, cells);
+      t.true(length >= 8 && offset + length <= 64 * 4096);
+      if (offset % 4096 !== 0 && offset % 512 === 0) seen.sector++;
+      if (offset % 2 === 1 || length % 2 === 1) seen.odd++;
+      if (length < 512) seen.short++;
+    }
+  }
+  t.true(seen.sector > 0 && seen.odd > 0 && seen.short > 0, JSON.stringify(seen));
 });

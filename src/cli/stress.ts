@@ -1,14 +1,25 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import { systemClock } from '../base/clock.js';
+import type { Outcome } from '../sim/run-outcome.js';
+import type { Scenario } from '../sim/scenario.js';
+import type { Script } from '../sim/script.js';
+import type { CliContext } from './context.js';
 import type { AddVerb } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 
 const SECONDS = 10;
+/** A failing run is made shorter for at most so long. */
+const SHRINK_RUNS_MAX = 1000;
+const SHRINK_SECONDS_MAX = 120;
 
 interface StressFlags {
   readonly seed?: string;
   readonly seconds?: string;
   readonly faults?: string;
+  readonly script?: string;
+  readonly save?: string;
+  readonly shrink: boolean;
   readonly json?: boolean;
 }
 
@@ -23,44 +34,115 @@ export const addStress: AddVerb = (program, context) => {
     .option('--seed <number>', 'run this seed: it goes the same way on every machine')
     .option('--seconds <number>', `run fresh seeds for this long, or from --seed on (default without --seed: ${SECONDS})`)
     .option('--faults <list>', 'only these faults, or none (default: all)')
+    .option('--no-shrink', 'do not look for a shorter run that fails like the one that failed')
+    .option('--save <file>', 'write the script of the run that failed to this file')
+    .option('--script <file>', 'run a script: one that failed, exactly as it did')
     .action(async (flags: StressFlags) => {
-      // Only here: other verbs start without the engine.
-      const [{ parseFaults, stress }, { failureText, scriptOf, StressSummary }, { systemRandom }] = await Promise.all([
-        import('../sim/stress.js'),
-        import('../sim/stress-text.js'),
-        import('../engine/create.js'),
-      ]);
-      const firstSeed = flags.seed === undefined ? systemRandom.u32() : numberOf('--seed', flags.seed);
-      const once = flags.seed !== undefined && flags.seconds === undefined;
-      const limit_ms = flags.seconds === undefined ? SECONDS * 1000 : numberOf('--seconds', flags.seconds) * 1000;
-      const started = systemClock.now();
-      let before = started;
-      const summary = new StressSummary();
-      const options = {
-        firstSeed,
-        seeds: once ? 1 : Number.POSITIVE_INFINITY,
-        faults: parseFaults(flags.faults),
-        until: () => systemClock.now() - started >= limit_ms,
-      };
-      if (flags.json !== true) context.stdout.write(`seeds from ${firstSeed}\n`);
-      const passed = await stress(options, (outcome, scenario) => {
-        summary.add(outcome);
-        const now = systemClock.now();
-        const failure = outcome.failure === null ? null : { ...outcome.failure, script: scriptOf(scenario) };
-        if (flags.json === true)
-          context.stdout.write(`${JSON.stringify({ ...outcome, seconds: Math.round(now - before) / 1000, failure })}\n`);
-        else if (failure !== null) context.stdout.write(failureText(outcome, scenario));
-        before = now;
-      });
-      if (flags.json !== true) context.stdout.write(summary.text((systemClock.now() - started) / 1000));
-      const missing = summary.missing(options.faults);
-      if (missing.length > 0) context.stderr.write(`keelson: faults that never fired: ${missing.join(', ')}\n`);
-      context.status = passed && missing.length === 0 ? EXIT.done : EXIT.failed;
+      if (flags.script === undefined) await runSeeds(flags, context);
+      else await runScript(flags.script, flags, context);
     });
 };
+
+async function runScript(file: string, flags: StressFlags, context: CliContext): Promise<void> {
+  const other = (['seed', 'seconds', 'faults', 'save'] as const).find((name) => flags[name] !== undefined);
+  if (other !== undefined) throw usage(`--script runs exactly one thing, and takes no --${other}`, `--${other}`, '--script alone');
+  const [{ parseScript, scriptFor }, { simulate }, { expectedText, failureText }] = await Promise.all([
+    import('../sim/script.js'),
+    import('../sim/simulator.js'),
+    import('../sim/stress-text.js'),
+  ]);
+  const script = parseScript(read(file), file);
+  const started = systemClock.now();
+  const outcome = await simulate(script.scenario);
+  if (flags.json === true) context.stdout.write(jsonLine(outcome, started, scriptFor(script.scenario, outcome)));
+  else context.stdout.write(failureText(outcome, script.scenario) + expectedText(script, outcome));
+  context.status = outcome.failure === null ? EXIT.done : EXIT.failed;
+}
+
+async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> {
+  // Only here: other verbs start without the engine.
+  const [{ parseFaults, stress }, { failureText, StressSummary }, { systemRandom }] = await Promise.all([
+    import('../sim/stress.js'),
+    import('../sim/stress-text.js'),
+    import('../engine/create.js'),
+  ]);
+  const firstSeed = flags.seed === undefined ? systemRandom.u32() : numberOf('--seed', flags.seed);
+  const once = flags.seed !== undefined && flags.seconds === undefined;
+  const limit_ms = flags.seconds === undefined ? SECONDS * 1000 : numberOf('--seconds', flags.seconds) * 1000;
+  const started = systemClock.now();
+  let before = started;
+  const summary = new StressSummary();
+  const options = {
+    firstSeed,
+    seeds: once ? 1 : Number.POSITIVE_INFINITY,
+    faults: parseFaults(flags.faults),
+    until: () => systemClock.now() - started >= limit_ms,
+  };
+  if (flags.json !== true) context.stdout.write(`seeds from ${firstSeed}\n`);
+  let failed: { readonly outcome: Outcome; readonly scenario: Scenario } | null = null;
+  await stress(options, (outcome, scenario) => {
+    summary.add(outcome);
+    if (outcome.failure !== null) failed = { outcome, scenario };
+    else if (flags.json === true) context.stdout.write(jsonLine(outcome, before, null));
+    before = systemClock.now();
+  });
+  if (failed !== null) {
+    const { outcome, scenario } = failed as { readonly outcome: Outcome; readonly scenario: Scenario };
+    if (flags.json !== true) context.stdout.write(failureText(outcome, scenario));
+    const script = await scriptOf(scenario, outcome, flags, context);
+    if (flags.json === true) context.stdout.write(jsonLine(outcome, before, script));
+  }
+  if (flags.json !== true) context.stdout.write(summary.text((systemClock.now() - started) / 1000));
+  const missing = summary.missing(options.faults);
+  if (missing.length > 0) context.stderr.write(`keelson: faults that never fired: ${missing.join(', ')}\n`);
+  context.status = failed === null && missing.length === 0 ? EXIT.done : EXIT.failed;
+}
+
+/** The script of a failure, as short as it gets, printed or saved. */
+async function scriptOf(scenario: Scenario, outcome: Outcome, flags: StressFlags, context: CliContext): Promise<Script> {
+  const [{ scriptFor, scriptText }, { shrink }, { simulate }, { shrunkText }] = await Promise.all([
+    import('../sim/script.js'),
+    import('../sim/shrink.js'),
+    import('../sim/simulator.js'),
+    import('../sim/stress-text.js'),
+  ]);
+  let script = scriptFor(scenario, outcome);
+  if (flags.shrink) {
+    const started = systemClock.now();
+    const until = (): boolean => systemClock.now() - started >= SHRINK_SECONDS_MAX * 1000;
+    const shrunk = await shrink(scenario, outcome, { runs: SHRINK_RUNS_MAX, until }, simulate);
+    script = scriptFor(shrunk.scenario, shrunk.outcome);
+    if (flags.json !== true) context.stdout.write(shrunkText(shrunk));
+  }
+  if (flags.save !== undefined) writeFileSync(flags.save, scriptText(script));
+  if (flags.json !== true) {
+    if (flags.save === undefined) context.stdout.write(`script, for keelson stress --script FILE:\n${scriptText(script)}`);
+    else context.stdout.write(`again: keelson stress --script ${flags.save}\n`);
+  }
+  return script;
+}
+
+/** script: of a failure. */
+function jsonLine(outcome: Outcome, since_ms: number, script: Script | null): string {
+  const seconds = Math.round(systemClock.now() - since_ms) / 1000;
+  const failure = outcome.failure === null ? null : { ...outcome.failure, script };
+  return `${JSON.stringify({ ...outcome, seconds, failure })}\n`;
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw usage(`cannot read the script ${file}`, error instanceof Error ? error.message : String(error), 'a readable file');
+  }
+}
 
 function numberOf(flag: string, text: string): number {
   const value = Number(text);
   if (text.trim() !== '' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new KeelsonError('USAGE', `${flag} is not a number`, { found: text, expected: 'a whole number from 0', exit: EXIT.usage });
+  throw usage(`${flag} is not a number`, text, 'a whole number from 0');
+}
+
+function usage(message: string, found: string, expected: string): KeelsonError {
+  return new KeelsonError('USAGE', message, { found, expected, exit: EXIT.usage });
 }

@@ -34,6 +34,8 @@ export interface ClientRequest {
 /** Where the requests of the clients come from. null: the lane has no more of them. */
 export interface RequestSource {
   readonly lanes: number;
+  /** No lane has any. */
+  readonly exhausted: boolean;
   next(lane: number, now_us: number): ClientRequest | null;
 }
 
@@ -44,6 +46,7 @@ const SALT = 0xc11e47;
 
 /** Requests that follow from the seed. */
 export class GeneratedRequests implements RequestSource {
+  readonly exhausted = false;
   readonly #random: Random;
   readonly #mix: ClientMix;
   readonly #blocks: number;
@@ -107,7 +110,26 @@ export class ScriptedRequests implements RequestSource {
     this.#left = Array.from({ length: this.lanes }, (_, lane) => requests.filter((request) => request.lane === lane));
   }
 
+  get exhausted(): boolean {
+    return this.#left.every((left) => left.length === 0);
+  }
+
   next(lane: number): ClientRequest | null {
     return this.#left[lane]?.shift() ?? null;
   }
+}
+
+/** Tells each request before it is made. */
+export function observed(source: RequestSource, told: { request(request: ClientRequest): void }): RequestSource {
+  return {
+    lanes: source.lanes,
+    get exhausted() {
+      return source.exhausted;
+    },
+    next(lane, now_us) {
+      const request = source.next(lane, now_us);
+      if (request !== null) told.request(request);
+      return request;
+    },
+  };
 }

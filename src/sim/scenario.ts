@@ -68,14 +68,14 @@ export interface Scenario {
   readonly requests: readonly ClientRequest[] | null;
   /** What `at` of events counts, from the first assembly on: steps, or microseconds. */
   readonly unit: 'steps' | 'microseconds';
-  /** Steps during which clients are at work. */
+  /** Steps during which clients are at work; 0, in a script: until its last request and event. */
   readonly steps: number;
   /** How soon the administrator looks after lost members, milliseconds. */
   readonly repair_ms: number;
   readonly events: readonly ScenarioEvent[];
 }
 
-const SHAPES: readonly (readonly [data: number, parity: number, journal: number, copies: number])[] = [
+export const SHAPES: readonly (readonly [data: number, parity: number, journal: number, copies: number])[] = [
   [3, 1, 2, 2],
   [4, 1, 2, 2],
   [4, 2, 2, 2],

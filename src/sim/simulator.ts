@@ -13,7 +13,7 @@ import { strikeTarget } from './target-faults.js';
 import { scrubAll } from './administrator.js';
 import { SECTOR_CUTS } from './cell-content.js';
 import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
-import { GeneratedRequests, type RequestSource, ScriptedRequests } from './client-requests.js';
+import { GeneratedRequests, type RequestSource, ScriptedRequests, observed } from './client-requests.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
 import { strikeMember } from './member-faults.js';
@@ -150,7 +150,7 @@ class Simulation {
       await new Promise((resolve) => setImmediate(resolve));
       process.off('unhandledRejection', onRejection);
     }
-    const { scheduler } = { scheduler: this.#scheduler };
+    const scheduler = this.#scheduler;
     return {
       seed: this.#scenario.seed,
       operations: this.#operations,
@@ -224,10 +224,11 @@ class Simulation {
     process.alive = false;
     const { seed, mix, cuts, requests, unit } = this.#scenario;
     this.#history = new VolumeHistory(created.volumeBytes / BLOCK_BYTES, cuts);
-    this.#requests =
+    const source =
       requests === null
         ? new GeneratedRequests(seed, mix, this.#history.blocks, cuts === SECTOR_CUTS ? 5 : 2)
         : new ScriptedRequests(requests);
+    this.#requests = this.#watcher === null ? source : observed(source, this.#watcher);
     // Steps and times count from here.
     this.#created_us = this.#scheduler.now_us;
     const from = unit === 'steps' ? this.#scheduler.steps : this.#created_us;
@@ -274,21 +275,13 @@ class Simulation {
       this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count)));
       this.#crashed = null;
     }
-    const until = this.#scenario.steps;
-    if (this.#scheduler.steps >= until && this.#events.length === 0) return;
+    if (this.#clientsEnd() && this.#events.length === 0) return;
     const clients = new Clients(
       {
         history: this.#history,
-        requests: {
-          lanes: this.#requests.lanes,
-          next: (lane, now_us) => {
-            const request = this.#requests.next(lane, now_us);
-            if (request !== null) this.#watcher?.request(request);
-            return request;
-          },
-        },
+        requests: this.#requests,
         now_us: () => this.#scheduler.now_us - this.#created_us,
-        open: () => this.#scheduler.steps < until,
+        open: () => this.#scenario.steps === 0 || !this.#clientsEnd(),
         fail: (finding) => this.#fail(finding),
         count,
         acknowledged: () => this.#watch.acknowledged(engine),
@@ -302,7 +295,12 @@ class Simulation {
       engine.volume,
     );
     clients.start();
-    await this.#alive(this.#until(() => (clients.idle || !this.#process.alive) && this.#scheduler.steps >= until));
+    await this.#alive(this.#until(() => (clients.idle || !this.#process.alive) && this.#clientsEnd()));
+  }
+
+  #clientsEnd(): boolean {
+    const { steps } = this.#scenario;
+    return steps > 0 ? this.#scheduler.steps >= steps : this.#requests.exhausted && this.#events.length === 0;
   }
 
   /** Looks every millisecond of simulated time. */

@@ -68,6 +68,8 @@ for (const args of [
   ['bench', 'volume', '--quick'],
   ['stress', '--faults', 'gremlins'],
   ['stress', '--seed', 'one'],
+  ['stress', '--script', 'x.json', '--seed', '1'],
+  ['stress', '--script', '/nowhere/x.json'],
 ]) {
   test(`wrong usage ends with 2 and says so: ${JSON.stringify(args)}`, async (t) => {
     const rig = new CliRig(t);

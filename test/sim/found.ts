@@ -1,4 +1,4 @@
-import { SECTOR_CUTS } from '../../src/sim/cell-content.js';
+import { type CellCuts, SECTOR_CUTS } from '../../src/sim/cell-content.js';
 import { FAULT_KINDS, type FaultKind, type Scenario } from '../../src/sim/scenario.js';
 
 /** Scenarios that broke something once, or catch a mutation that few seeds catch, as they were then: docs/simulator-findings.md, docs/mutations.md. */
@@ -63,10 +63,23 @@ export const FOUND: readonly Scenario[] = [
     '6 0 4 12 1500 5',
     '559:stall:2408114644 923:crash-in-stripe-task:3278295372 1162:reconnect:541114167 1281:sync-error:184018668',
   ),
+  found(
+    118,
+    '6 2 3 2 8192 9 131072 8 5 1 0',
+    '4 100 4 6 4000 2000',
+    '706:target-disconnect:4089450256 1305:power-failure:3259504351 2168:crash-in-stripe-task:70928516 2236:power-failure:1273829057 3221:power-failure:1807784553 3756:target-power-failure:503654389',
+    [0, 551, 1360, 1369, 1377, 1385, 2608, 3671, 4096],
+  ),
+  found(
+    24,
+    '3 1 2 2 16384 20 262144 12 4 0 0',
+    '4 20000 4 0 1500 5',
+    '83:write-error:719906546 116:write-error:4103676185 477:power-failure:3633043295 548:write-error:905554466 776:write-error:2688094489 871:power-failure:2754589955 943:power-failure:2723159149',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */
-function found(seed: number, shape: string, mix: string, events: string): Scenario {
+function found(seed: number, shape: string, mix: string, events: string, cuts: CellCuts = SECTOR_CUTS): Scenario {
   const [dataMembers, parity, journalMembers, copies, chunkBytes, stripes, segmentBytes, segments, buffers, backup, sync] = numbers(
     shape,
     11,
@@ -88,7 +101,7 @@ function found(seed: number, shape: string, mix: string, events: string): Scenar
       sync: sync === 1,
     } as Scenario['shape'],
     mix: { lanes, pause_us, blocksMax, hot } as Scenario['mix'],
-    cuts: SECTOR_CUTS,
+    cuts,
     requests: null,
     unit: 'steps',
     steps: steps as number,

@@ -12,6 +12,12 @@ export interface Catch {
   readonly message: string;
 }
 
+export interface Ended {
+  readonly output: string;
+  readonly stderr: string;
+  readonly failed: boolean;
+}
+
 /** The compiled output that this file belongs to, and the package around it. */
 const OUT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -29,6 +35,14 @@ export class Mutant {
 
   /** The seed that caught it, null when none of `seeds` did. Throws when the line is not there exactly once. */
   async run(mutation: Mutation | null, from: number, seeds: number): Promise<Catch | null> {
+    const { output, stderr, failed } = await this.command(mutation, 'test/sim/mutant-child.js', [String(from), String(seeds)]);
+    // A process that dies of its bug has caught it as well.
+    if (failed && stderr !== '') return died(stderr);
+    return JSON.parse(output.trim().split('\n').at(-1) ?? 'null') as Catch | null;
+  }
+
+  /** Runs a file of the copy while its line is wrong. */
+  async command(mutation: Mutation | null, file: string, args: readonly string[]): Promise<Ended> {
     const path = mutation === null ? '' : join(this.#root, 'dist', 'src', mutation.file);
     const whole = mutation === null ? '' : readFileSync(path, 'utf8');
     if (mutation !== null) {
@@ -40,14 +54,11 @@ export class Mutant {
       );
     }
     try {
-      const child = join(this.#root, 'dist', 'test', 'sim', 'mutant-child.js');
-      const output = await new Promise<string>((resolve, reject) => {
-        execFile(process.execPath, [child, String(from), String(seeds)], { maxBuffer: 1 << 24 }, (error, stdout, stderr) =>
-          // A process that dies of its bug has caught it as well.
-          error === null ? resolve(stdout) : stderr === '' ? reject(error) : resolve(JSON.stringify(died(stderr))),
+      return await new Promise((resolve) => {
+        execFile(process.execPath, [join(this.#root, 'dist', file), ...args], { maxBuffer: 1 << 24 }, (error, output, stderr) =>
+          resolve({ output, stderr, failed: error !== null }),
         );
       });
-      return JSON.parse(output.trim().split('\n').at(-1) ?? 'null') as Catch | null;
     } finally {
       if (mutation !== null) writeFileSync(path, whole);
     }

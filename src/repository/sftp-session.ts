@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, type Socket } from 'node:net';
-import ssh2, { type Client as SshClient, type ClientErrorExtensions, type ServerHostKeyAlgorithm, type SFTPWrapper } from 'ssh2';
+import type { ClientErrorExtensions, ServerHostKeyAlgorithm, SFTPWrapper, Client as SshClient } from 'ssh2';
 import { KeelsonError } from '../base/errors.js';
 import { judgeHostKey, knownKeyTypes, type KnownHost, parseKnownHosts } from './known-hosts.js';
 import { unreachable } from './target.js';
@@ -74,6 +74,8 @@ export class SftpSession {
     const identity = await readCredential(credentials.identity, 'BACKUP_AUTH', 'the private key of the backup user', 'backup.identity');
     const hosts = await readCredential(credentials.knownHosts, 'BACKUP_HOST_KEY', 'the file of known host keys', 'backup.knownHosts');
     const known = parseKnownHosts(hosts.toString('utf8'));
+    // Here, because an array without a backup, and every thread but the backup's, start faster without.
+    const { default: ssh2 } = await import('ssh2');
     const client = new ssh2.Client();
     // Our own socket, so that bursts of requests can be corked (one system call for many packets).
     const socket = connectSocket({ host: address.host, port: address.port, noDelay: true });

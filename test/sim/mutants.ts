@@ -25,11 +25,12 @@ const OUT = fileURLToPath(new URL('../..', import.meta.url));
 export class Mutant {
   readonly #root = mkdtempSync(join(tmpdir(), 'keelson-mutant-'));
 
-  constructor() {
+  /** tests: folders of tests that come along. */
+  constructor(tests: readonly string[] = ['test/sim']) {
     let root = dirname(OUT);
     while (!isPackage(root)) root = dirname(root);
-    for (const name of ['node_modules', 'build', 'package.json']) symlinkSync(join(root, name), join(this.#root, name));
-    for (const folder of ['src', 'test/sim'])
+    for (const name of ['node_modules', 'build', 'package.json', 'ava.config.js']) symlinkSync(join(root, name), join(this.#root, name));
+    for (const folder of ['src', ...tests])
       cpSync(join(OUT, folder), join(this.#root, 'dist', folder), { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) });
   }
 
@@ -42,25 +43,34 @@ export class Mutant {
   }
 
   /** Runs a file of the copy while its line is wrong. */
-  async command(mutation: Mutation | null, file: string, args: readonly string[]): Promise<Ended> {
-    const path = mutation === null ? '' : join(this.#root, 'dist', 'src', mutation.file);
-    const whole = mutation === null ? '' : readFileSync(path, 'utf8');
-    if (mutation !== null) {
-      const places = whole.split(mutation.find).length - 1;
-      if (places !== 1) throw new Error(`${mutation.name}: "${mutation.find}" stands ${places} times in ${mutation.file}`);
-      writeFileSync(
-        path,
-        whole.replace(mutation.find, () => mutation.put),
-      );
-    }
+  command(mutation: Mutation | null, file: string, args: readonly string[]): Promise<Ended> {
+    return this.with(
+      mutation,
+      (out) =>
+        new Promise((resolve) => {
+          execFile(process.execPath, [join(out, file), ...args], { maxBuffer: 1 << 24 }, (error, output, stderr) =>
+            resolve({ output, stderr, failed: error !== null }),
+          );
+        }),
+    );
+  }
+
+  /** Does something with the copy of the compiled output while its line is wrong. Throws when the line is not there exactly once. */
+  async with<T>(mutation: Mutation | null, use: (out: string) => Promise<T>): Promise<T> {
+    const out = join(this.#root, 'dist');
+    if (mutation === null) return use(out);
+    const path = join(out, 'src', mutation.file);
+    const whole = readFileSync(path, 'utf8');
+    const places = whole.split(mutation.find).length - 1;
+    if (places !== 1) throw new Error(`${mutation.name}: "${mutation.find}" stands ${places} times in ${mutation.file}`);
+    writeFileSync(
+      path,
+      whole.replace(mutation.find, () => mutation.put),
+    );
     try {
-      return await new Promise((resolve) => {
-        execFile(process.execPath, [join(this.#root, 'dist', file), ...args], { maxBuffer: 1 << 24 }, (error, output, stderr) =>
-          resolve({ output, stderr, failed: error !== null }),
-        );
-      });
+      return await use(out);
     } finally {
-      if (mutation !== null) writeFileSync(path, whole);
+      writeFileSync(path, whole);
     }
   }
 

@@ -9,13 +9,13 @@ import type { KeelsonProcess } from './rig/keelson-process.js';
 import { loopDevices } from './rig/loop-device.js';
 import { load, readBack } from './rig/model-load.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 import { SECTOR_BYTES, WriteModel } from './rig/write-model.js';
 
 const test = anyTest as TestFn<Scratch>;
 
 /** Moments at which each of the four arrays is killed: 304 together. KEELSON_SYSTEM_KILLS makes it a soak. */
 const KILLS = Number(process.env.KEELSON_SYSTEM_KILLS ?? 76);
-const SEED = Number(process.env.KEELSON_SYSTEM_SEED ?? Date.now() % 0x1_0000_0000);
 const RUN_MS_MAX = 120;
 /** One kill in this many falls into the start and the recovery from the one before. */
 const KILL_IN_RECOVERY = 3;
@@ -29,7 +29,7 @@ test.beforeEach((t) => {
 test.afterEach.always((t) => t.context.close());
 
 async function killAgainAndAgain(t: ExecutionContext<Scratch>, array: ArrayRig, salt: number): Promise<void> {
-  const random = seededRandom(SEED + salt);
+  const random = seededRandom(SYSTEM_SEED + salt);
   const model = new WriteModel(REGION_BYTES / SECTOR_BYTES);
   await array.create();
   let server: KeelsonProcess = array.spawn();
@@ -45,7 +45,11 @@ async function killAgainAndAgain(t: ExecutionContext<Scratch>, array: ArrayRig, 
     await server.ready();
     const client = await NbdClient.open(`unix:${array.socket}`);
     const wrong = await readBack(client, model);
-    t.deepEqual(wrong.slice(0, 5), [], `${wrong.length} sectors are wrong after kill ${kill} of ${array.options.name}, seed ${SEED}`);
+    t.deepEqual(
+      wrong.slice(0, 5),
+      [],
+      `${wrong.length} sectors are wrong after kill ${kill} of ${array.options.name}, seed ${SYSTEM_SEED}`,
+    );
     const loading = load(client, model, random);
     await delay(random.below(RUN_MS_MAX));
     await server.kill();
@@ -55,12 +59,12 @@ async function killAgainAndAgain(t: ExecutionContext<Scratch>, array: ArrayRig, 
   }
   await server.ready();
   let client = await NbdClient.open(`unix:${array.socket}`);
-  t.deepEqual((await readBack(client, model)).slice(0, 5), [], `after the last kill of ${array.options.name}, seed ${SEED}`);
+  t.deepEqual((await readBack(client, model)).slice(0, 5), [], `after the last kill of ${array.options.name}, seed ${SYSTEM_SEED}`);
   client.destroy();
   await server.stop();
   server = await array.serve();
   client = await NbdClient.open(`unix:${array.socket}`);
-  t.deepEqual((await readBack(client, model)).slice(0, 5), [], `after a clean stop of ${array.options.name}, seed ${SEED}`);
+  t.deepEqual((await readBack(client, model)).slice(0, 5), [], `after a clean stop of ${array.options.name}, seed ${SYSTEM_SEED}`);
   client.destroy();
   t.is((await array.status()).state, 'online');
   await server.stop();
@@ -93,7 +97,7 @@ async function small(scratch: Scratch, { stripeDisks, journalDisks, options }: S
 /** Two arrays at a time: while one starts, the other is under load. */
 async function killBoth(t: ExecutionContext<Scratch>, shapes: readonly Shape[]): Promise<void> {
   t.timeout(KILLS * 10_000 + 60_000);
-  t.log(`seed ${SEED}: KEELSON_SYSTEM_SEED=${SEED} repeats the requests and the moments`);
+  t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the requests and the moments`);
   await Promise.all(shapes.map(async (shape, salt) => killAgainAndAgain(t, await small(t.context, shape), salt)));
 }
 

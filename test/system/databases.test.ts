@@ -9,10 +9,10 @@ import { loopDevices } from './rig/loop-device.js';
 import { mount, NbdDisk } from './rig/nbd-disk.js';
 import { Postgres } from './rig/postgres.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
 const test = anyTest as TestFn<Scratch>;
 
-const SEED = Number(process.env.KEELSON_SYSTEM_SEED ?? Date.now() % 0x1_0000_0000);
 /** Times that the server under the databases is killed. KEELSON_SYSTEM_CYCLES makes it a soak. */
 const CYCLES = Number(process.env.KEELSON_SYSTEM_CYCLES ?? 4);
 const MEMBER_BYTES = 96 * MIB;
@@ -85,7 +85,7 @@ function postgresBank(scratch: Scratch, root: () => string): Bank {
       await postgres.crash();
     },
     open: () => postgres.start(folder()),
-    load: (client, first) => postgres.psql(transfers(client, first, SEED, (n) => `\\echo committed ${n}`)),
+    load: (client, first) => postgres.psql(transfers(client, first, SYSTEM_SEED, (n) => `\\echo committed ${n}`)),
     query: (sql) => postgres.query(sql),
     check: () => postgres.amcheck(),
     crash: () => postgres.crash(),
@@ -110,7 +110,7 @@ function sqliteBank(root: () => string, journal: 'WAL' | 'DELETE'): Bank {
       await query(settings + SCHEMA + OPEN_ACCOUNTS);
     },
     open: () => Promise.resolve(),
-    load: (client, first) => sqlite(settings + transfers(client, first, SEED, (n) => `SELECT 'committed ${n}';`)),
+    load: (client, first) => sqlite(settings + transfers(client, first, SYSTEM_SEED, (n) => `SELECT 'committed ${n}';`)),
     query,
     check: async () => {
       const answer = await query('PRAGMA integrity_check');
@@ -136,9 +136,9 @@ test.serial(
   'P1, P2: PostgreSQL and SQLite lose no commit when the server under them is killed, and their own checkers find nothing',
   async (t) => {
     t.timeout(600_000);
-    t.log(`seed ${SEED}: KEELSON_SYSTEM_SEED=${SEED} repeats the transactions and the moments`);
+    t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the transactions and the moments`);
     const scratch = t.context;
-    const random = seededRandom(SEED);
+    const random = seededRandom(SYSTEM_SEED);
     const stripe = await loopDevices(scratch, 6, MEMBER_BYTES);
     const journal = await loopDevices(scratch, 2, 48 * MIB);
     const array = new ArrayRig(scratch, {
@@ -152,7 +152,7 @@ test.serial(
     const banks = [postgresBank(scratch, () => root), sqliteBank(() => root, 'WAL'), sqliteBank(() => root, 'DELETE')];
     const committed = banks.map(({ clients }) => new Array<number>(clients).fill(0));
     for (let cycle = 0; cycle <= CYCLES; cycle++) {
-      const when = `after kill ${cycle} of seed ${SEED}`;
+      const when = `after kill ${cycle} of seed ${SYSTEM_SEED}`;
       const server = await array.serve();
       const disk = await NbdDisk.attach(scratch, array.socket);
       if (cycle === 0) await run('mkfs.ext4', ['-q', '-F', disk.device]);

@@ -9,6 +9,7 @@ import { run, runQuietly } from './rig/command.js';
 import { loopDevices } from './rig/loop-device.js';
 import { OpensshServer } from './rig/openssh-server.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
 interface Context {
   scratch: Scratch;
@@ -93,8 +94,8 @@ test.serial(
   async (t) => {
     t.timeout(240_000);
     const { scratch, sshd, repository } = t.context;
-    const seed = Date.now() % 1_000_000;
-    t.log(`seed ${seed}`);
+    const seed = SYSTEM_SEED % 1_000_000;
+    t.log(`seed ${seed}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats it`);
     const array = await arrayOn(scratch, sshd.backup(repository));
     await array.create();
     let server = await array.serve();

@@ -8,6 +8,7 @@ import { FileTree } from './rig/file-tree.js';
 import { loopDevices } from './rig/loop-device.js';
 import { mount, NbdDisk } from './rig/nbd-disk.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
 const test = anyTest as TestFn<Scratch>;
 
@@ -51,8 +52,8 @@ const xfs: FileSystem = {
 async function killInTheMiddle(t: ExecutionContext<Scratch>, system: FileSystem): Promise<void> {
   t.timeout(240_000);
   const scratch = t.context;
-  const seed = Date.now() >>> 0;
-  t.log(`seed ${seed}`);
+  const seed = SYSTEM_SEED;
+  t.log(`seed ${seed}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats it`);
   const stripe = await loopDevices(scratch, 6, MEMBER_BYTES);
   const journal = await loopDevices(scratch, 2, JOURNAL_BYTES);
   const array = new ArrayRig(scratch, {

@@ -9,10 +9,10 @@ import { attempt } from './rig/command.js';
 import { fio } from './rig/fio.js';
 import { loopDevices } from './rig/loop-device.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
 const test = anyTest as TestFn<Scratch>;
 
-const SEED = Number(process.env.KEELSON_SYSTEM_SEED ?? Date.now() % 0x1_0000_0000);
 const SIZE = 96 * MIB;
 /** So that no job is done before the server is killed. */
 const RATE = '24m';
@@ -29,9 +29,9 @@ test.serial(
   'P1: what fio wrote in all sizes before the server was killed verifies after its restart, by the state that fio saved',
   async (t) => {
     t.timeout(300_000);
-    t.log(`seed ${SEED}: KEELSON_SYSTEM_SEED=${SEED} repeats the writes`);
+    t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the writes`);
     const scratch = t.context;
-    const random = seededRandom(SEED);
+    const random = seededRandom(SYSTEM_SEED);
     const stripe = await loopDevices(scratch, 6, 48 * MIB);
     const journal = await loopDevices(scratch, 2, 32 * MIB);
     const array = new ArrayRig(scratch, {
@@ -93,7 +93,7 @@ test.serial(
       blockalign: 512,
       iodepth: 32,
       size: SIZE,
-      randseed: SEED % 1_000_000,
+      randseed: SYSTEM_SEED % 1_000_000,
     };
     await fio({ ...whole, verify: 'crc32c', do_verify: 0, verify_state_save: 0 });
     await server.stop();

@@ -1,4 +1,3 @@
-import { randomInt } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -10,6 +9,7 @@ import { NbdClient } from '../nbd/nbd-client.js';
 import { ArrayRig } from './rig/array.js';
 import type { KeelsonProcess } from './rig/keelson-process.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
 /** The real server, its real engine under it, and peers that mean it no good: over a unix socket and over TCP, seen from outside, in /proc. */
 const scratch = new Scratch();
@@ -47,7 +47,7 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 function seeded(t: ExecutionContext): Random {
-  const seed = Number(process.env.KEELSON_SYSTEM_SEED ?? randomInt(2 ** 31));
+  const seed = SYSTEM_SEED;
   t.log(`KEELSON_SYSTEM_SEED=${seed}`);
   return seededRandom(seed);
 }

@@ -5,9 +5,9 @@ import { scratchFolder } from '../device/scratch-files.js';
 import { ROOT } from '../house/source-files.js';
 import { attempt } from './rig/command.js';
 import { buildProgram, checkSources, exportSources, kernelSources } from './rig/native-build.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
 const SECONDS = Number(process.env.KEELSON_FUZZ_SECONDS ?? 20);
-const SEED = Number(process.env.KEELSON_SYSTEM_SEED ?? Date.now() % 0x1_0000_0000);
 const CORPUS = join(ROOT, 'native', 'check', 'corpus');
 
 /** Of this Node, or those that node-gyp fetched when the addon was built. */
@@ -19,7 +19,7 @@ function nodeHeaders(): string {
 }
 
 test.serial('no argument makes an entry point of the addon touch memory that is not its own', async (t) => {
-  t.log(`${SECONDS} s from the kept corpus; KEELSON_SYSTEM_SEED=${SEED} begins alike, KEELSON_FUZZ_SECONDS runs longer`);
+  t.log(`${SECONDS} s from the kept corpus; KEELSON_SYSTEM_SEED=${SYSTEM_SEED} begins alike, KEELSON_FUZZ_SECONDS runs longer`);
   const folder = scratchFolder(t);
   const program = await buildProgram(
     folder,
@@ -44,7 +44,7 @@ test.serial('no argument makes an entry point of the addon touch memory that is 
   cpSync(CORPUS, corpus, { recursive: true });
   const kept = readdirSync(corpus).length;
   t.true(kept > 0);
-  const bounds = [`-max_total_time=${SECONDS}`, '-max_len=2048', '-timeout=20', '-rss_limit_mb=1024', `-seed=${SEED}`];
+  const bounds = [`-max_total_time=${SECONDS}`, '-max_len=2048', '-timeout=20', '-rss_limit_mb=1024', `-seed=${SYSTEM_SEED}`];
   const result = await attempt(program, [...bounds, `-artifact_prefix=${folder}/`, corpus], { timeout_ms: (SECONDS + 60) * 1000 });
   const found = readdirSync(folder).filter((name) => /^(crash|leak|timeout|oom)-/.test(name));
   const inputs = found.map((name) => `${name} ${readFileSync(join(folder, name)).toString('base64')}`);

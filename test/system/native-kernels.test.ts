@@ -6,8 +6,9 @@ import { scratchFolder } from '../device/scratch-files.js';
 import { ROOT } from '../house/source-files.js';
 import { run } from './rig/command.js';
 import { buildProgram, checkSources, kernelSources } from './rig/native-build.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 
-const SEED = String(process.env.KEELSON_SYSTEM_SEED ?? Date.now() % 0x1_0000_0000);
+const SEED = String(SYSTEM_SEED);
 const CHECK = [...checkSources('kernel_check', 'check_gf256', 'check_crc32c', 'guarded_ranges'), ...kernelSources()];
 
 /** Names that the program says it has tried. */

@@ -10,12 +10,12 @@ import { loopDevices } from './rig/loop-device.js';
 import { load, readBack } from './rig/model-load.js';
 import { mount, NbdDisk } from './rig/nbd-disk.js';
 import { Scratch } from './rig/scratch.js';
+import { SYSTEM_SEED } from './rig/seed.js';
 import { SECTOR_BYTES, WriteModel } from './rig/write-model.js';
 import { YankableDisk } from './rig/yankable-disk.js';
 
 const test = anyTest as TestFn<Scratch>;
 
-const SEED = Number(process.env.KEELSON_SYSTEM_SEED ?? Date.now() % 0x1_0000_0000);
 /** Times that a member is pulled out. KEELSON_SYSTEM_YANKS makes it a soak. */
 const YANKS = Number(process.env.KEELSON_SYSTEM_YANKS ?? 4);
 const REGION_BYTES = 8 * MIB;
@@ -99,8 +99,8 @@ test.serial(
   `P1, P5, P10: ${YANKS} members behind nbdkit give errors and are pulled out, half of the times the server is killed too: nothing is lost`,
   async (t) => {
     t.timeout(600_000);
-    t.log(`seed ${SEED}: KEELSON_SYSTEM_SEED=${SEED} repeats the requests and the moments`);
-    const random = seededRandom(SEED);
+    t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the requests and the moments`);
+    const random = seededRandom(SYSTEM_SEED);
     const rig = await YankableArray.create(t.context, 32 * MIB);
     const { array } = rig;
     const model = new WriteModel(REGION_BYTES / SECTOR_BYTES);
@@ -108,7 +108,7 @@ test.serial(
     for (let yank = 0; yank < YANKS; yank++) {
       const index = rig.yankable[random.below(rig.yankable.length)] as number;
       const kills = yank % 2 === 1;
-      const when = `seed ${SEED}, yank ${yank} of member ${index}${kills ? ' and the server' : ''}`;
+      const when = `seed ${SYSTEM_SEED}, yank ${yank} of member ${index}${kills ? ' and the server' : ''}`;
       let client = await NbdClient.open(`unix:${array.socket}`);
       let enough = false;
       const loading = load(client, model, random, () => enough);
@@ -141,7 +141,7 @@ test.serial(
     await server.stop();
     server = await array.serve();
     const client = await NbdClient.open(`unix:${array.socket}`);
-    t.deepEqual((await readBack(client, model)).slice(0, 5), [], `after a clean stop of seed ${SEED}`);
+    t.deepEqual((await readBack(client, model)).slice(0, 5), [], `after a clean stop of seed ${SYSTEM_SEED}`);
     client.destroy();
     t.is((await array.status()).state, 'online');
     await server.stop();
@@ -157,9 +157,9 @@ interface FileSystem {
 
 async function exerciseWhileMembersLeave(t: ExecutionContext<Scratch>, system: FileSystem): Promise<void> {
   t.timeout(600_000);
-  t.log(`seed ${SEED}: KEELSON_SYSTEM_SEED=${SEED} repeats the operations`);
+  t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the operations`);
   const scratch = t.context;
-  const random = seededRandom(SEED);
+  const random = seededRandom(SYSTEM_SEED);
   const exercise = await exerciser(scratch);
   const rig = await YankableArray.create(scratch, system.memberBytes);
   const { array } = rig;
@@ -173,7 +173,7 @@ async function exerciseWhileMembersLeave(t: ExecutionContext<Scratch>, system: F
   const last: { file: string; seed: number }[] = [];
   const lanes = Array.from({ length: EXERCISERS }, async (_, lane) => {
     for (let round = 0; !enough; round++) {
-      const [file, seed] = [`f${lane}`, SEED + lane * 1_000_003 + round];
+      const [file, seed] = [`f${lane}`, SYSTEM_SEED + lane * 1_000_003 + round];
       t.is(
         await exercise(`${mounted.folder}/${file}`, seed, EXERCISE_OPERATIONS, EXERCISE_BYTES),
         '',

@@ -98,11 +98,11 @@ export class ArrayRig {
     return new ControlClient(this.control);
   }
 
-  /** Polls status until the condition holds; throws with the last status after limit_ms. */
+  /** Polls status over the control socket (a process each time would take more time than what is waited for) until the condition holds; throws with the last status after limit_ms. */
   async until(what: string, condition: (status: ArrayStatus) => boolean, limit_ms = 60_000): Promise<ArrayStatus> {
     const deadline = performance.now() + limit_ms;
     for (;;) {
-      const status = await this.status();
+      const status = await this.client.status();
       if (condition(status)) return status;
       if (performance.now() > deadline) throw new Error(`not within ${limit_ms} ms: ${what}\n${JSON.stringify(status, null, 1)}`);
       await new Promise((wake) => setTimeout(wake, STATUS_POLL_MS));

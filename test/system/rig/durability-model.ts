@@ -130,6 +130,18 @@ export class DurabilityModel {
       return allowed;
     };
   }
+
+  /**
+   * Of which moments an image is that shows this version of a block: after `from`, and before `missing`, at which the next write of the block was acknowledged. null when no write
+   * made it. Zeroes may be those of several requests: then the widest answer.
+   */
+  shownBy(block: number, version: number): { readonly from: number; readonly missing: number } | null {
+    const rows = this.#history[block] ?? [];
+    const first = version === 0 ? -1 : rows.findIndex((row) => row.version === version);
+    const last = rows.findLastIndex((row) => row.version === version);
+    if (version !== 0 && last < 0) return null;
+    return { from: rows[first]?.submitted ?? 0, missing: rows[last + 1]?.acknowledged ?? NEVER };
+  }
 }
 
 /** Reads the whole volume. wrong: what is shown and not permitted; unreadable: errors; shown: the version of each block. */

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,7 @@ export const MAIN = join(OUT, 'src/cli/main.js');
 
 /** A server that is not accepting by then has hung. Recovery of the largest ring in the tests takes a small part of it. */
 const READY_TIMEOUT_MS = 30_000;
-const READY_POLL_MS = 5;
+const READY_POLL_MS = 10;
 const STOP_TIMEOUT_MS = 30_000;
 const VERB_TIMEOUT_MS = 120_000;
 
@@ -45,8 +45,8 @@ export class KeelsonProcess {
   /** Starts the server without waiting for it. */
   static spawn(scratch: Scratch, config: string, socket: string, env: NodeJS.ProcessEnv = {}): KeelsonProcess {
     const logFile = `${config}.log`;
-    const logFrom = existsSync(logFile) ? readFileSync(logFile, 'utf8').length : 0;
     const log = openSync(logFile, 'a');
+    const logFrom = fstatSync(log).size;
     const child = spawn(process.execPath, [MAIN, 'serve', '-c', config], { stdio: ['ignore', log, log], env: { ...process.env, ...env } });
     closeSync(log);
     const server = new KeelsonProcess(child, socket, logFile, logFrom);
@@ -85,7 +85,8 @@ export class KeelsonProcess {
 
   /** The line of the first export, in what this process printed. */
   #announced(): boolean {
-    return this.log().slice(this.#logFrom).includes('serving nbd');
+    const own = readFileSync(this.logFile).subarray(this.#logFrom);
+    return own.includes('serving nbd');
   }
 
   /** kill -9. Resolves when the process is gone. */

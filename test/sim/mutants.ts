@@ -29,7 +29,8 @@ export class Mutant {
   constructor(tests: readonly string[] = ['test/sim']) {
     let root = dirname(OUT);
     while (!isPackage(root)) root = dirname(root);
-    for (const name of ['node_modules', 'build', 'package.json', 'ava.config.js']) symlinkSync(join(root, name), join(this.#root, name));
+    for (const name of ['node_modules', 'build', 'package.json', 'ava.config.js', 'test'])
+      symlinkSync(join(root, name), join(this.#root, name));
     for (const folder of ['src', ...tests])
       cpSync(join(OUT, folder), join(this.#root, 'dist', folder), { recursive: true, filter: (path) => !/\.(map|d\.ts)$/.test(path) });
   }

@@ -26,6 +26,8 @@ interface Request {
  */
 export class WriteModel {
   readonly sectors: number;
+  /** Requests that were acknowledged. */
+  acknowledgements = 0;
   readonly #requests = new Map<number, Request>();
   /** The one request whose value a sector holds for certain; 0 = as created, zeroes. */
   readonly #settled: Float64Array;
@@ -56,6 +58,7 @@ export class WriteModel {
     const request = this.#requests.get(sequence);
     assert(request !== undefined, 'a request is acknowledged once');
     request.acknowledged = ++this.#time;
+    this.acknowledgements++;
     for (let sector = request.first; sector < request.first + request.count; sector++) {
       const values = this.#candidates.get(sector) ?? [];
       const left = values.filter((value) => value === sequence || !((this.#requests.get(value)?.acknowledged ?? 0) < request.submitted));

@@ -1,0 +1,71 @@
+/**
+ * node dist/test/system/rig/break-rig.js [WORDS]: runs the tests of the real engine on builds with one deliberate bug each (those whose name has WORDS), and prints which of them fail.
+ * As root, with the packages of npm run test:system; half an hour for all.
+ */
+import { spawn } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { Mutant } from '../../sim/mutants.js';
+import { BREAKS } from './breaks.js';
+import { SYSTEM_SEED } from './seed.js';
+
+interface Trial {
+  readonly file: string;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Shorter than in npm run test:system: a bug that needs more luck than that is not seen. */
+const TRIALS: readonly Trial[] = [
+  { file: 'crash', env: { KEELSON_SYSTEM_KILLS: '16' } },
+  { file: 'journal-copies', env: {} },
+  { file: 'power-failure', env: {} },
+  { file: 'yanked-members', env: {} },
+  { file: 'bitrot', env: {} },
+];
+
+/** '' when every test of the file passes, else the first line that says what is wrong. */
+function run(out: string, { file, env }: Trial): Promise<string> {
+  const root = dirname(out);
+  const ava = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs');
+  const child = spawn(process.execPath, [ava, '--serial', '--fail-fast', join('dist', 'test', 'system', `${file}.test.js`)], {
+    cwd: root,
+    env: {
+      ...process.env,
+      KEELSON_TESTS: 'system',
+      KEELSON_OUT: 'dist',
+      KEELSON_SYSTEM_SEED: String(SYSTEM_SEED),
+      FORCE_COLOR: '0',
+      TERM: 'dumb',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let text = '';
+  child.stdout.on('data', (piece: Buffer) => {
+    text += piece.toString();
+  });
+  return new Promise((resolve) => {
+    child.on('close', (code) => resolve(code === 0 ? '' : reason(text)));
+  });
+}
+
+function reason(text: string): string {
+  const lines = text.split('\n').map((line) => line.trim());
+  const telling =
+    /^\+?\s*'(sector|block)|permitted|^(Error|KeelsonError|message)|: P\d+[: ]|[A-Z]+_[A-Z]+\)|ended with|is failed|assertion failed/;
+  return (lines.find((line) => telling.test(line)) ?? lines.find((line) => line.startsWith('✘')) ?? 'it fails').slice(0, 200);
+}
+
+const words = process.argv.slice(2).join(' ');
+const mutant = new Mutant(['test']);
+try {
+  process.stdout.write(`seed ${SYSTEM_SEED}\n`);
+  for (const { promise, mutation } of BREAKS.filter(({ mutation: { name } }) => name.includes(words))) {
+    process.stdout.write(`${promise}: ${mutation.name}\n`);
+    for (const trial of TRIALS) {
+      const why = await mutant.with(mutation, (out) => run(out, trial));
+      process.stdout.write(`  ${trial.file.padEnd(16)}${why === '' ? 'passes' : `FAILS: ${why}`}\n`);
+    }
+  }
+} finally {
+  mutant.close();
+}

@@ -2,7 +2,7 @@ import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:
 import { basename, dirname, join, resolve } from 'node:path';
 import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
 import { formatSize } from './quantities.js';
-import type { Parsed } from './schema.js';
+import { MEMBERS_MAX, type Parsed } from './schema.js';
 
 /** Fewer slots than this and destaging, draining and the open segment block one another. */
 export const RING_SLOTS_MIN = 8;
@@ -10,6 +10,9 @@ export const RING_SLOTS_MIN = 8;
 export const SLAB_SEGMENTS_MIN = 8;
 /** Stripes the slab holds at the least: two for each of eight workers. */
 export const SLAB_STRIPES_MIN = 16;
+
+/** Members that the ring lies on: where the copies of a segment are is a bit each of 32. */
+export const RING_MEMBERS_MAX = 32;
 
 export type Report = (key: string, found: string, allowed: string) => void;
 
@@ -36,6 +39,16 @@ function checkStripe({ stripe }: Parsed, report: Report): void {
 function checkJournal({ stripe, journal }: Parsed, report: Report): void {
   if (journal === undefined) return;
   const own = journal.members.length;
+  const members = stripe?.members.length ?? 0;
+  if (members + own > MEMBERS_MAX) {
+    report('journal.members', `${own} beside ${members} stripe members`, `at most ${MEMBERS_MAX} members in all`);
+  } else if (own === 0 && members > RING_MEMBERS_MAX) {
+    report(
+      'stripe.members',
+      `${members} members that hold the ring, there being no journal members`,
+      `at most ${RING_MEMBERS_MAX}, or journal members of their own`,
+    );
+  }
   const available = own > 0 ? own : stripe?.members.length;
   if (available !== undefined && journal.copies > available) {
     const places = own > 0 ? `${own} journal ${own === 1 ? 'member' : 'members'}` : `${available} stripe members that hold the ring`;

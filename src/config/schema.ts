@@ -8,8 +8,8 @@ import { DURATION_FORM, formatSize, parseDuration, parseSize, SIZE_FORM } from '
  * Each section of the file by itself; what concerns two keys is in cross-checks.ts. The message of every issue says what is allowed.
  */
 
-/** 255 members are what the erasure code can address (GF(2^8)). */
-export const MEMBERS_MAX = 255;
+/** Rows of the member table on every member: stripe and journal members together. */
+export const MEMBERS_MAX = 64;
 export const JOURNAL_MEMBERS_MAX = 16;
 export const NBD_ADDRESSES_MAX = 16;
 export const CHUNK_BYTES_MIN = 4 * KIB;
@@ -17,6 +17,8 @@ export const CHUNK_BYTES_MAX = MIB;
 /** Below a MiB the header of a batch and the turn of the ring outweigh the payload. */
 export const SEGMENT_BYTES_MIN = MIB;
 export const SEGMENT_BYTES_MAX = 64 * MIB;
+/** A place in the ring is a u32 of its index in memory, one for each 4 KiB. */
+export const RING_BYTES_MAX = 8192 * GIB;
 export const MEMBER_BYTES_MIN = 16 * MIB;
 export const SLAB_BYTES_MIN = 64 * MIB;
 /** What one SharedArrayBuffer of Node takes with room to spare. */
@@ -108,7 +110,7 @@ export const journal = v.strictObject(
   {
     members: v.optional(paths(JOURNAL_MEMBERS_MAX), []),
     copies: v.optional(integer(1, JOURNAL_MEMBERS_MAX), 2),
-    size: v.optional(size({ min: 8 * MIB }), '1GiB'),
+    size: v.optional(size({ min: 8 * MIB, max: RING_BYTES_MAX }), '1GiB'),
     segment: v.optional(size({ min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX, multiple: MIB }), '8MiB'),
   },
   allowedTable('journal'),

@@ -287,6 +287,7 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
       knownLsn: Math.max(checkpoint.destagedLsn, checkpoint.drainedLsn),
       tailLsn: Math.min(checkpoint.destagedLsn, checkpoint.drainedLsn),
       arrayTag,
+      volumeBlocks: state.geometry.volumeBlocks,
     },
     (seq) =>
       checkpoint.cleanShutdown ||

@@ -161,7 +161,9 @@ export function decodeBatch(
     crc: stored,
   };
   const { epoch, seq, firstLsn, flushedLsn } = header;
-  if (![epoch, seq, firstLsn + entries, flushedLsn].every(Number.isSafeInteger)) return null;
+  if (![epoch, seq, firstLsn + entries].every(Number.isSafeInteger)) return null;
+  // What is flushed when a header is made was written before it.
+  if (seq === 0 || flushedLsn >= firstLsn) return null;
   let covered = 0;
   for (let i = 0; i < entries; i++) {
     const type = entryType(view, base, i);
@@ -170,6 +172,21 @@ export function decodeBatch(
     if (entryCount(view, base, i) === 0) return null;
   }
   return covered === payloadBlocks ? header : null;
+}
+
+/**
+ * What is wrong with the entries of a decoded batch for a volume of this size, '' when nothing is. Not part of decodeBatch: such a header is one of ours all the same, and recovery
+ * must neither apply it nor pass over it as if the log ended there.
+ */
+export function batchProblem(view: DataView, base: number, entries: number, volumeBlocks: number): string {
+  for (let i = 0; i < entries; i++) {
+    const first = entryBlock(view, base, i);
+    const count = entryCount(view, base, i);
+    if (first + count > volumeBlocks) return `an entry over blocks ${first} to ${first + count - 1} of a volume of ${volumeBlocks}`;
+    const stream = view.getUint32(base + BATCH_HEADER_FIXED_BYTES + i * ENTRY_BYTES + 12, true);
+    if (stream !== 0) return `an entry of stream ${stream}, where there is only stream 0`;
+  }
+  return '';
 }
 
 export function entryType(view: DataView, base: number, index: number): number {

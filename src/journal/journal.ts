@@ -2,6 +2,7 @@ import { assert } from '../base/assert.js';
 import type { Clock } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type BlockIndex, type Bytes, type Lsn, type SegmentSeq, type SlabOffset } from '../base/units.js';
+import { JOURNAL_POSITIONS_MAX } from '../member/layout.js';
 import type { Member } from '../member/member-api.js';
 import type { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
@@ -17,9 +18,6 @@ const RESERVED_SLOTS = 2;
 const RESERVED_BUFFERS = 1;
 
 export type { JournalHooks } from './group-commit.js';
-
-/** Positions fit one u32 of copies a segment. */
-export const JOURNAL_POSITIONS_MAX = 32;
 
 export interface JournalOptions {
   readonly slab: Slab;

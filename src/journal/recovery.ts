@@ -17,6 +17,8 @@ export interface RecoveryStart {
   /** Highest LSN before the tail: the smaller of the destaged and the drained one. Left out: the first batch found is believed. */
   readonly tailLsn?: Lsn;
   readonly arrayTag: number;
+  /** What batches may be about. */
+  readonly volumeBlocks: number;
 }
 
 export interface RecoveryReport {
@@ -177,15 +179,22 @@ class RingWalker {
   /** The next batch at block `at`, or null: the segment ends here. Throws when that cannot be, because what is missing had been flushed. */
   async #batch(seq: SegmentSeq, at: number, copies: SlotCopies): Promise<FoundBatch | null> {
     const end = { chain: this.#chain, nextLsn: this.#anyLsn ? -1 : this.#lastLsn + 1, epoch: this.#epoch };
-    let found = copies.find(at, end);
+    const { volumeBlocks } = this.#start;
+    let found = copies.find(at, end, volumeBlocks);
     const successor = at > 0 ? await this.#successor(seq + 1) : null;
     if (found !== null && found.missing.length === 0) {
       // A segment that was closed here, by a later run that did not have this batch.
       return successor !== null && successor.epoch > found.header.epoch ? null : found;
     }
     if (successor !== null) return null;
-    if (await copies.widen()) found = copies.find(at, end);
+    if (await copies.widen()) found = copies.find(at, end, volumeBlocks);
     if (found !== null && found.missing.length === 0) return found;
+    // It has a right checksum and its place in the log: ending the log before it would drop what was acknowledged.
+    if (found === null && copies.impossible !== '')
+      throw damaged(
+        `the batch at block ${at} of ring segment ${seq} has a right checksum over ${copies.impossible}`,
+        'numbers that can be',
+      );
     const flushed = copies.saysFlushed(found === null ? at : at + 1, this.#lastLsn + 1) || (await this.#laterSaysFlushed(seq + 1));
     if (!flushed) return null;
     if (found === null)

@@ -3,7 +3,16 @@ import { readOutcome, writeOutcome } from '../device/outcome-io.js';
 import type { Member } from '../member/member-api.js';
 import type { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
-import { type DecodedBatch, decodeBatch, ENTRY_WRITE, entryBlock, entryCount, entryType, payloadCrc } from './batch-format.js';
+import {
+  batchProblem,
+  type DecodedBatch,
+  decodeBatch,
+  ENTRY_WRITE,
+  entryBlock,
+  entryCount,
+  entryType,
+  payloadCrc,
+} from './batch-format.js';
 import type { Journal } from './journal.js';
 
 /** Where the chain of batches stands: what the next batch must say. */
@@ -56,6 +65,8 @@ export class SlotCopies {
   /** Which copy to take each block from. */
   readonly #source: Uint8Array;
   readonly #crc = new Uint32Array(1024);
+  /** What is wrong with a batch that the last find() would have taken, had its numbers been possible; ''. */
+  impossible = '';
 
   constructor(journal: Journal, slab: Slab, seq: SegmentSeq, memory: { offset: SlabOffset; room: number }) {
     this.#journal = journal;
@@ -110,21 +121,37 @@ export class SlotCopies {
     return decodeBatch(this.#view, this.#slab.view, memory, this.#journal.arrayTag, this.#journal.segmentBlocks);
   }
 
-  /** The batch at block `at` that continues the chain, pieced together from all copies; null when no copy has its header. Of two, the later epoch's. */
-  find(at: number, end: ChainEnd): FoundBatch | null {
+  /**
+   * The batch at block `at` that continues the chain, pieced together from all copies; null when no copy has its header, or `impossible` says why it cannot be taken. Of two, the later
+   * epoch's.
+   */
+  find(at: number, end: ChainEnd, volumeBlocks: number): FoundBatch | null {
     let header: DecodedBatch | null = null;
     let base = 0;
+    this.impossible = '';
     for (const copy of this.#copies) {
       const memory = copy.memory + at * BLOCK_BYTES;
       const found = this.#decode(memory);
       if (found === null || found.seq !== this.seq || found.at !== at || !continues(found, end)) continue;
       if (header !== null && found.epoch <= header.epoch) continue;
+      const problem = this.#problem(memory, found, volumeBlocks);
+      if (problem !== '') {
+        this.impossible = problem;
+        continue;
+      }
       header = found;
       base = memory;
     }
     if (header === null) return null;
     const blocks = this.#addresses(base, header);
     return { header, base, blocks, missing: this.#locate(at, base, header, blocks) };
+  }
+
+  #problem(memory: SlabOffset, header: DecodedBatch, volumeBlocks: number): string {
+    const { epoch } = this.#journal;
+    // Of a later epoch than any member knows: what this run goes on with would never be found behind it.
+    if (header.epoch > epoch) return `epoch ${header.epoch}, while the newest of the members is ${epoch}`;
+    return batchProblem(this.#view, memory, header.entries, volumeBlocks);
   }
 
   /** Notes where each block of the batch is good; returns the payload blocks that are good nowhere. */

@@ -4,11 +4,15 @@ import { BLOCK_BYTES, roundDown } from '../base/units.js';
 import type { Device } from '../device/device.js';
 import { readDevice, syncDevice, writeDevice } from '../device/promise-io.js';
 import { regionView, type SlabRegion } from '../memory/slab-region.js';
-import { decodeCheckpoint, decodeCheckpointHeader, encodeCheckpoint, type CheckpointHeader } from './checkpoint.js';
+import { type CheckpointHeader, decodeCheckpoint, decodeCheckpointHeader, encodeCheckpoint, invalid } from './checkpoint.js';
+import { stripeBitmapBytes } from './stripe-bitmap.js';
+import { checkpointProblem } from './impossible.js';
 import { CHECKPOINT_HEADER_BYTES } from './layout.js';
-import type { Checkpoint, MemberLayout } from './member-api.js';
+import type { ArrayShape, Checkpoint, MemberLayout } from './member-api.js';
 
 export const CHECKPOINT_SLOTS = 2;
+/** Errors of one slot that make the other one unusable as well. */
+const FINAL = new Set(['CHECKPOINT_VERSION', 'CHECKPOINT_FEATURES', 'CHECKPOINT_INVALID']);
 /** Smallest memory the functions here work with; more makes fewer and larger transfers. */
 export const CHECKPOINT_REGION_BYTES = CHECKPOINT_HEADER_BYTES;
 
@@ -77,17 +81,19 @@ export async function readCheckpointHeaders(target: CheckpointTarget, region: Sl
   return copies;
 }
 
-/** Reads and checks one slot; throws as decodeCheckpoint, or DEVICE_READ. */
+/** Reads and checks one slot; throws as decodeCheckpoint (CHECKPOINT_INVALID also for what cannot be in this array), or DEVICE_READ. */
 export async function readCheckpointSlot(
   target: CheckpointTarget,
   slot: number,
-  arrayUuid: string,
+  shape: ArrayShape,
   region: SlabRegion,
 ): Promise<Checkpoint> {
   const offset = slotOffset(target.layout, slot);
   await readDevice(target.device, region.offset, offset, CHECKPOINT_HEADER_BYTES);
   const first = regionView(region, 0, CHECKPOINT_HEADER_BYTES);
-  const { totalBytes } = decodeCheckpointHeader(first, target.layout.checkpointBytes);
+  const { totalBytes, bitmapBytes } = decodeCheckpointHeader(first, target.layout.checkpointBytes);
+  // Before memory is taken for what it says.
+  if (bitmapBytes !== stripeBitmapBytes(shape.stripes)) throw invalid(`a bitmap of ${bitmapBytes} bytes for ${shape.stripes} stripes`);
   const bytes = new Uint8Array(totalBytes);
   bytes.set(first);
   const pieceBytes = roundDown(region.bytes, BLOCK_BYTES);
@@ -96,17 +102,21 @@ export async function readCheckpointSlot(
     await readDevice(target.device, region.offset, offset + at, length);
     bytes.set(regionView(region, 0, length), at);
   }
-  return decodeCheckpoint(bytes, arrayUuid);
+  const checkpoint = decodeCheckpoint(bytes, shape.arrayUuid);
+  const problem = checkpointProblem(checkpoint, shape);
+  if (problem !== '') throw invalid(problem);
+  return checkpoint;
 }
 
 /**
  * The newest whole checkpoint of a member: the slot with the higher generation, or the other one when that one is torn or damaged.
- * Throws the newest slot's error when neither is whole; CHECKPOINT_VERSION / CHECKPOINT_FEATURES when either was written by newer software.
+ * Throws the newest slot's error when neither is whole; CHECKPOINT_VERSION / CHECKPOINT_FEATURES when either was written by newer software,
+ * CHECKPOINT_INVALID when the newest has right checksums over what cannot be: it was written so, and what it made possible may have happened since.
  */
-export async function readNewestCheckpoint(target: CheckpointTarget, arrayUuid: string, region: SlabRegion): Promise<Checkpoint> {
+export async function readNewestCheckpoint(target: CheckpointTarget, shape: ArrayShape, region: SlabRegion): Promise<Checkpoint> {
   const copies = await readCheckpointHeaders(target, region);
   for (const { error } of copies) {
-    if (error !== null && (error.code === 'CHECKPOINT_VERSION' || error.code === 'CHECKPOINT_FEATURES')) throw error;
+    if (error !== null && FINAL.has(error.code)) throw error;
   }
   let refusal: KeelsonError | null = null;
   const generation = (copy: CheckpointCopy): number => copy.header?.generation ?? -1;
@@ -116,9 +126,10 @@ export async function readNewestCheckpoint(target: CheckpointTarget, arrayUuid: 
       continue;
     }
     try {
-      return await readCheckpointSlot(target, slot, arrayUuid, region);
+      return await readCheckpointSlot(target, slot, shape, region);
     } catch (failure) {
       refusal ??= KeelsonError.from(failure);
+      if (refusal.code === 'CHECKPOINT_INVALID') throw refusal;
     }
   }
   throw refusal ?? new KeelsonError('CHECKPOINT_ABSENT', 'no checkpoint here');

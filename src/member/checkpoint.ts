@@ -243,6 +243,7 @@ function corrupt(what: string): KeelsonError {
   return new KeelsonError('CHECKPOINT_CORRUPT', 'the checkpoint has a wrong checksum', { found: `a mismatch over ${what}` });
 }
 
-function invalid(found: string): KeelsonError {
+/** Right checksums over values that cannot be. */
+export function invalid(found: string): KeelsonError {
   return new KeelsonError('CHECKPOINT_INVALID', 'the checkpoint has a right checksum but impossible values', { found });
 }

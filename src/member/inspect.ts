@@ -8,7 +8,7 @@ import { IntegrityTable } from './integrity.js';
 import { integrityZoneBytes } from './layout.js';
 import type { Checkpoint, MemberLayout, Superblock } from './member-api.js';
 import { recognise } from './signatures.js';
-import { newestSuperblock, readSuperblockCopies } from './superblock-io.js';
+import { newestSuperblock, readSuperblockCopies, refuseShrunk } from './superblock-io.js';
 
 export interface InspectedZone {
   readonly name: string;
@@ -65,11 +65,17 @@ export async function inspectDevice(device: Device, region: SlabRegion): Promise
     return { ...base, superblock: null, error: recordOf(error), zones: [], checkpoints: [], integrity: null };
   }
   const { layout, shape } = superblock;
+  const zones = zonesOf(layout);
+  try {
+    refuseShrunk(device, superblock);
+  } catch (error) {
+    return { ...base, superblock, error: recordOf(error), zones, checkpoints: [], integrity: null };
+  }
   const checkpoints: { slot: number; checkpoint: InspectedCheckpoint | null; error: ErrorRecord | null }[] = [];
   let newest: Checkpoint | null = null;
   for (let slot = 0; slot < CHECKPOINT_SLOTS; slot++) {
     try {
-      const checkpoint = await readCheckpointSlot({ device, layout }, slot, shape.arrayUuid, region);
+      const checkpoint = await readCheckpointSlot({ device, layout }, slot, shape, region);
       const { stripeBitmap, ...fields } = checkpoint;
       checkpoints.push({ slot, checkpoint: { ...fields, stripesWritten: bitCount(stripeBitmap) }, error: null });
       if (newest === null || checkpoint.generation > newest.generation) newest = checkpoint;
@@ -78,7 +84,7 @@ export async function inspectDevice(device: Device, region: SlabRegion): Promise
     }
   }
   const integrity = newest === null || layout.integrityPages === 0 ? null : await inspectIntegrity(device, superblock, newest, region);
-  return { ...base, superblock, error: null, zones: zonesOf(layout), checkpoints, integrity };
+  return { ...base, superblock, error: null, zones, checkpoints, integrity };
 }
 
 async function inspectIntegrity(

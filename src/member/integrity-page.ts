@@ -2,7 +2,7 @@ import { assert } from '../base/assert.js';
 import { RecordWriter } from '../base/codec.js';
 import type { SegmentSeq } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
-import { INTEGRITY_ENTRIES, INTEGRITY_HEADER_BYTES, INTEGRITY_PAGE_BYTES } from './layout.js';
+import { EPOCHS_MAX, INTEGRITY_ENTRIES, INTEGRITY_HEADER_BYTES, INTEGRITY_PAGE_BYTES } from './layout.js';
 import { uuidToBytes } from './uuid.js';
 
 /** "KINT", little-endian. */
@@ -84,5 +84,6 @@ export function integrityPageGeneration(memory: Buffer, at: number, page: number
   if (words[1] !== INTEGRITY_MAGIC) return 0;
   if (words[0] !== loadAddon().crc32c(memory, at + CHECKED_FROM, CHECKED_BYTES, seed.of(page))) return 0;
   const generation = (words[2] as number) + (words[3] as number) * 0x1_0000_0000;
-  return Number.isSafeInteger(generation) && generation % 2 === copy ? generation : 0;
+  // One of the last epoch could not be counted on from.
+  return generation < (EPOCHS_MAX - 1) * GENERATIONS_PER_EPOCH && generation % 2 === copy ? generation : 0;
 }

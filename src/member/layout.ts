@@ -5,6 +5,16 @@ import type { MemberLayout, MemberRole } from './member-api.js';
 /** Rows of the member table in a checkpoint. */
 export const MEMBERS_MAX = 64;
 
+/** Members that hold the ring: copies of a segment are a bit each of one u32. */
+export const JOURNAL_POSITIONS_MAX = 32;
+
+/** Epochs lie below this, so that a generation of an integrity page, which counts 2^32 to an epoch, stays below 2^53. */
+export const EPOCHS_MAX = 2 ** 21;
+/** Counters that are read from a member (generations, LSNs, segment numbers) lie below this: they can be counted on from for ever. */
+export const COUNTERS_MAX = 2 ** 52;
+/** Stripes of an array lie below this: one bit each in a bitmap that is held in memory. */
+export const STRIPES_MAX = 2 ** 32;
+
 export const SUPERBLOCK_BYTES = 4096;
 /** Superblock copies: two alternating slots at each end of the member. */
 export const SUPERBLOCK_SLOTS = 2;
@@ -52,13 +62,10 @@ export function holdsChunks(role: MemberRole): boolean {
 export function computeLayout(input: LayoutInput): MemberLayout {
   const { chunkBytes, stripes, journalBytes } = input;
   assert(chunkBytes >= BLOCK_BYTES && chunkBytes % BLOCK_BYTES === 0, 'chunk of whole blocks');
-  assert(Number.isInteger(stripes) && stripes >= 1 && stripes < 2 ** 32, 'from 1 to 2^32 - 1 stripes');
+  assert(Number.isInteger(stripes) && stripes >= 1 && stripes < STRIPES_MAX, 'from 1 to 2^32 - 1 stripes');
   assert(Number.isSafeInteger(journalBytes) && journalBytes >= 0 && journalBytes % BLOCK_BYTES === 0, 'journal zone of whole blocks');
 
-  const checkpointBytes = roundUp(
-    CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES + Math.ceil(stripes / 8) + CHECKPOINT_ROOM_BYTES,
-    ZONE_BYTES,
-  );
+  const checkpointBytes = roundUp(checkpointBytesNeeded(stripes), ZONE_BYTES);
   const firstCheckpoint = ZONE_BYTES;
   const dataBytes = holdsChunks(input.role) ? stripes * chunkBytes : 0;
   const integrityPages = Math.ceil(dataBytes / BLOCK_BYTES / INTEGRITY_ENTRIES);
@@ -80,6 +87,11 @@ export function computeLayout(input: LayoutInput): MemberLayout {
     dataBytes,
     totalBytes,
   };
+}
+
+/** What a checkpoint slot of an array of this many stripes has room for, at the least. */
+export function checkpointBytesNeeded(stripes: number): Bytes {
+  return CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES + Math.ceil(stripes / 8) + CHECKPOINT_ROOM_BYTES;
 }
 
 /** Bytes of the integrity zone: whole groups, whole MiB. */

@@ -5,7 +5,7 @@ import { syncDevice } from '../device/promise-io.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import { type CheckpointTarget, eraseCheckpoints, readNewestCheckpoint, writeCheckpoint } from './checkpoint-io.js';
 import type { Checkpoint, Member, MemberState, Superblock } from './member-api.js';
-import { readSuperblock, writeSuperblock } from './superblock-io.js';
+import { readSuperblock, refuseShrunk, writeSuperblock } from './superblock-io.js';
 
 /** Smallest memory for the functions here: both superblock pairs, or a checkpoint header. More makes reading a large checkpoint faster. */
 export const MEMBER_REGION_BYTES = 65_536;
@@ -45,19 +45,13 @@ export async function openMember(provider: DeviceProvider, path: string, region:
     // a superblock that falls back behind epochs that were raised because of it would be stale for good.
     if (!readOnly) await syncDevice(device);
     superblock = await readSuperblock(device, region);
-    if (superblock.layout.totalBytes > device.sizeBytes) {
-      throw new KeelsonError('MEMBER_SHRUNK', `${path} is smaller than when it became a member`, {
-        found: `${device.sizeBytes} bytes`,
-        expected: `at least ${superblock.layout.totalBytes} bytes`,
-        action: 'give the device its size back, or replace the member',
-      });
-    }
+    refuseShrunk(device, superblock);
   } catch (error) {
     return { path, device, superblock: null, checkpoint: null, checkpointError: null, error: KeelsonError.from(error) };
   }
   try {
     const target = { device, layout: superblock.layout };
-    const checkpoint = await readNewestCheckpoint(target, superblock.shape.arrayUuid, region);
+    const checkpoint = await readNewestCheckpoint(target, superblock.shape, region);
     return { path, device, superblock, checkpoint, checkpointError: null, error: null };
   } catch (error) {
     return { path, device, superblock, checkpoint: null, checkpointError: KeelsonError.from(error), error: null };

@@ -82,6 +82,16 @@ export function newestSuperblock(path: string, copies: readonly SuperblockCopy[]
   throw new KeelsonError('SUPERBLOCK_ABSENT', `${path} is too small to hold a superblock`);
 }
 
+/** Throws MEMBER_SHRUNK when the zones do not lie on the device: nothing is read, and no memory taken, by what they say then. */
+export function refuseShrunk(device: Device, { layout }: Superblock): void {
+  if (layout.totalBytes <= device.sizeBytes) return;
+  throw new KeelsonError('MEMBER_SHRUNK', `${device.path} is smaller than when it became a member`, {
+    found: `${device.sizeBytes} bytes`,
+    expected: `at least ${layout.totalBytes} bytes`,
+    action: 'give the device its size back, or replace the member',
+  });
+}
+
 /**
  * Writes the superblock into the slot of its generation (generation % 2) at both ends and syncs: the other slot, which holds the one before, stays whole
  * whatever happens. Resolves when it is durable; rejects with DEVICE_WRITE or DEVICE_SYNC. Needs SUPERBLOCK_BYTES of memory.

@@ -1,10 +1,10 @@
 import { assert } from '../base/assert.js';
 import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
 import { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES } from '../base/units.js';
 import { MATRIX_VERSION } from '../erasure/matrix.js';
 import { loadAddon } from '../native/load.js';
-import { layoutProblem, MEMBERS_MAX, SUPERBLOCK_BYTES } from './layout.js';
+import { SUPERBLOCK_BYTES } from './layout.js';
+import { superblockProblem } from './impossible.js';
 import type { MemberRole, MemberState, Superblock } from './member-api.js';
 import { UUID_BYTES, uuidFromBytes, uuidToBytes } from './uuid.js';
 
@@ -40,8 +40,7 @@ export function stateFromCode(code: number): MemberState | undefined {
 /** Exactly 4096 bytes; docs/on-disk-format.md, "Superblock". */
 export function encodeSuperblock(superblock: Superblock): Uint8Array {
   const { shape, layout } = superblock;
-  assert(superblock.index >= 0 && superblock.index < MEMBERS_MAX, 'member index inside the member table');
-  assert(layoutProblem(layout) === '', 'zones that do not overlap');
+  assert(superblockProblem(superblock) === '', 'a superblock that will be taken when it is read');
   const bytes = new Uint8Array(SUPERBLOCK_BYTES);
   const record = new RecordWriter(bytes);
   record.text(SUPERBLOCK_MAGIC, 8).u32(SUPERBLOCK_VERSION).u32(KNOWN_INCOMPATIBLE_FLAGS).u32(0).u32(0);
@@ -141,16 +140,7 @@ function decodeFields(record: RecordReader): Superblock {
   };
   const name = record.text(NAME_BYTES_MAX);
   if (role === undefined) throw invalid('an unknown role');
-  if (index >= MEMBERS_MAX) throw invalid(`member index ${index}`);
-  if (dataMembers > MEMBERS_MAX || parity < 1 || parity >= dataMembers) throw invalid(`${dataMembers} data members with ${parity} parity`);
-  if (chunkBytes < BLOCK_BYTES || chunkBytes % BLOCK_BYTES !== 0 || stripes < 1)
-    throw invalid(`${stripes} stripes of ${chunkBytes}-byte chunks`);
-  if (segmentBytes < BLOCK_BYTES || ringBytes % segmentBytes !== 0)
-    throw invalid(`a ring of ${ringBytes} bytes in segments of ${segmentBytes}`);
-  const problem = layoutProblem(layout);
-  if (problem !== '') throw invalid(problem);
-  if (role !== 'journal' && layout.dataBytes !== stripes * chunkBytes) throw invalid('a data zone that does not hold its stripes');
-  return {
+  const superblock: Superblock = {
     shape: {
       arrayUuid,
       name,
@@ -172,4 +162,7 @@ function decodeFields(record: RecordReader): Superblock {
     epoch,
     generation,
   };
+  const problem = superblockProblem(superblock);
+  if (problem !== '') throw invalid(problem);
+  return superblock;
 }

@@ -1,5 +1,7 @@
 import { GOOD, inSection, refuseEach, STRIPE, type Wrong } from './wrong.js';
 
+const many = (count: number): string => Array.from({ length: count }, (_, i) => `"m${i}"`).join(', ');
+
 const wrongs: readonly Wrong[] = [
   { title: 'a syntax error', text: `${GOOD}[journal\n`, line: 4, key: '', found: /\[journal/, allowed: /TOML/ },
   { title: 'a key given twice', text: 'name = "a"\nname = "b"\n', line: 2, key: '', found: /name/, allowed: /TOML/ },
@@ -39,6 +41,22 @@ const wrongs: readonly Wrong[] = [
     key: 'stripe.members',
     found: /one member/,
     allowed: /at least 2/,
+  },
+  {
+    title: 'more members than the member table has rows',
+    text: `name = "v"\n[stripe]\nmembers = [${many(60)}]\n[journal]\nmembers = ["v", "w", "x", "y", "z"]\n[memory]\nslab = "1GiB"\n`,
+    line: 5,
+    key: 'journal.members',
+    found: /5 beside 60/,
+    allowed: /at most 64/,
+  },
+  {
+    title: 'more stripe members than the ring can lie on',
+    text: `name = "v"\n[stripe]\nmembers = [${many(33)}]\n`,
+    line: 3,
+    key: 'stripe.members',
+    found: /33 members/,
+    allowed: /at most 32/,
   },
   {
     title: 'the same member twice',

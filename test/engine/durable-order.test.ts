@@ -18,7 +18,7 @@ function modelOf(fixture: ArrayFixture): BlockModel {
 /** The newest checkpoint on member 0. */
 function checkpointOn({ engine }: ArrayFixture): Promise<Checkpoint> {
   const { device, superblock } = engine.state.members[0] as Member;
-  return readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape.arrayUuid, engine.parts.plan.admission);
+  return readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape, engine.parts.plan.admission);
 }
 
 test.serial(

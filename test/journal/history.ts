@@ -36,7 +36,15 @@ export class History {
   readonly options: HistoryOptions;
   entries: Entry[] = [];
   ring: Ring;
-  checkpoint: Required<RecoveryStart> = { tailSeq: 1, destagedSeq: 1, drainedSeq: 1, knownLsn: 0, tailLsn: 0, arrayTag: 0x1234_5678 };
+  checkpoint: Required<RecoveryStart> = {
+    tailSeq: 1,
+    destagedSeq: 1,
+    drainedSeq: 1,
+    knownLsn: 0,
+    tailLsn: 0,
+    arrayTag: 0x1234_5678,
+    volumeBlocks: BLOCKS,
+  };
   /** LSN up to which the stripes hold everything. */
   destagedLsn = 0;
   acknowledged = 0;

@@ -1,6 +1,8 @@
 import test from 'ava';
+import type { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
+import { loadAddon } from '../../src/native/load.js';
 import { contentOf, Ring, type RingShape, SMALL } from './ring-fixture.js';
 
 function ring(images: (Uint8Array | null)[] = [], epoch = 1, shape: RingShape = SMALL): Ring {
@@ -278,6 +280,48 @@ test('zeroes and writes of one segment are replayed in their order', async (t) =
   t.deepEqual(await content(again, 5), contentOf(5, 2));
   t.deepEqual(again.journal.table.zeroes[1], r.journal.table.zeroes[1]);
   t.is(again.journal.table.used[1], r.journal.table.used[1]);
+});
+
+/** The header at block `at` of segment 1, altered, with its checksum made to fit. */
+function forge(r: Ring, image: Uint8Array, at: number, alter: (header: Buffer) => void): void {
+  const from = r.offsetOf(1, at);
+  const header = Buffer.from(image.buffer, image.byteOffset + from, BLOCK_BYTES);
+  alter(header);
+  header.writeUInt32LE(0, 8);
+  header.writeUInt32LE(loadAddon().crc32c(header, 0, BLOCK_BYTES, 0), 8);
+}
+
+test('a batch that leads beyond the volume, to another stream or into a later epoch is never applied, and the log does not end before it either: recovery refuses', async (t) => {
+  const ways: [string, RegExp, (header: Buffer) => void][] = [
+    ['a write beyond the end', /blocks 200 to 200 of a volume of 200/, (header) => header.writeUInt32LE(200, 72)],
+    ['a write far beyond', /of a volume of 200/, (header) => header.writeUInt16LE(0xffff, 76)],
+    ['zeroes from inside over the end', /blocks 150 to 249/, (header) => header.writeUInt32LE(100, 72 + 16 + 8)],
+    ['zeroes over 2^32 blocks', /of a volume of 200/, (header) => header.writeUInt32LE(0xffff_ffff, 72 + 16 + 8)],
+    ['another stream', /stream 7/, (header) => header.writeUInt32LE(7, 84)],
+    ['another epoch', /epoch 3, while the newest of the members is 2/, (header) => header.writeUInt32LE(3, 16)],
+  ];
+  for (const [what, found, alter] of ways) {
+    const r = ring();
+    await batch(r, 1);
+    r.write(5, 1, 1);
+    const lsn = r.journal.appendZero(150, 50);
+    await r.during(r.committed(lsn));
+    const images = r.images();
+    for (const image of images) forge(r, image, 2, alter);
+    const again = ring(images, 2);
+    const error = (await t.throwsAsync(again.recover({ volumeBlocks: 200 }), undefined, what)) as KeelsonError;
+    t.is(error.code, 'JOURNAL_DAMAGED', what);
+    t.regex(error.found ?? '', found);
+    t.is(again.journal.index.lookup(5), -1, `${what}: not applied`);
+    t.is(again.journal.index.lookup(150), -1, `${what}: not applied`);
+    // One right copy is enough.
+    const one = r.images();
+    forge(r, one[1] as Uint8Array, 2, alter);
+    const whole = ring(one, 2);
+    t.is((await whole.recover({ volumeBlocks: 200 })).lastLsn, 3, what);
+    t.deepEqual(await content(whole, 5), contentOf(5, 1));
+    t.is(whole.journal.index.lookup(199), -2);
+  }
 });
 
 test('random bytes in the journal zone never crash a recovery', async (t) => {

@@ -12,6 +12,7 @@ import { Slab } from '../../src/memory/slab.js';
 import { VolatileDevice } from './volatile-device.js';
 
 export const ARRAY_TAG = 0x1234_5678;
+export const VOLUME_BLOCKS = 2 ** 40;
 
 export interface RingShape {
   readonly members: number;
@@ -167,7 +168,7 @@ export class Ring {
         this.journal,
         this.slab,
         { offset: this.shape.buffers * segmentBytes, bytes: 8 * segmentBytes },
-        { tailSeq: 1, destagedSeq: 1, drainedSeq: 1, knownLsn: 0, tailLsn: 0, arrayTag: ARRAY_TAG, ...start },
+        { tailSeq: 1, destagedSeq: 1, drainedSeq: 1, knownLsn: 0, tailLsn: 0, arrayTag: ARRAY_TAG, volumeBlocks: VOLUME_BLOCKS, ...start },
       ),
     );
   }

@@ -6,8 +6,8 @@ import { checkpointBytesFor, decodeCheckpoint, encodeCheckpoint } from '../../sr
 import { readNewestCheckpoint, writeCheckpoint } from '../../src/member/checkpoint-io.js';
 import { loadAddon } from '../../src/native/load.js';
 import { regionView, slabRegion } from '../../src/memory/slab-region.js';
-import type { Checkpoint, MemberRecord } from '../../src/member/member-api.js';
-import { computeLayout, LOST_RANGES_MAX, SHORT_SEGMENTS_MAX } from '../../src/member/layout.js';
+import type { Checkpoint, MemberRecord, RingEnd } from '../../src/member/member-api.js';
+import { COUNTERS_MAX, computeLayout, EPOCHS_MAX, LOST_RANGES_MAX, SHORT_SEGMENTS_MAX } from '../../src/member/layout.js';
 import { newUuid } from '../../src/member/uuid.js';
 import { checkpointOf, memberBench, SHAPE, superblockOf, tableOf } from './array-fixture.js';
 
@@ -121,7 +121,7 @@ test('a checkpoint goes to every member, into the other slot each time, and the 
     const checkpoint = randomCheckpoint(generation, stripes / 8, { generation });
     t.deepEqual(await writeCheckpoint(targets, checkpoint, SHAPE.arrayUuid, generation === 2 ? small : bench.region), [null, null, null]);
     for (const target of targets)
-      t.deepEqual(await readNewestCheckpoint(target, SHAPE.arrayUuid, generation === 1 ? small : bench.region), checkpoint);
+      t.deepEqual(await readNewestCheckpoint(target, { ...SHAPE, stripes }, generation === 1 ? small : bench.region), checkpoint);
   }
 });
 
@@ -139,9 +139,68 @@ test('a torn checkpoint, in its header or in its body, falls back to the one bef
       await writeDevice(target.device, region.offset, layout.checkpointOffset[slot], 12_288);
     };
     await spoil(1);
-    t.is((await readNewestCheckpoint(target, SHAPE.arrayUuid, region)).generation, 4, `torn at ${tornAt}`);
+    t.is((await readNewestCheckpoint(target, SHAPE, region)).generation, 4, `torn at ${tornAt}`);
     await spoil(0);
-    await t.throwsAsync(readNewestCheckpoint(target, SHAPE.arrayUuid, region), { instanceOf: KeelsonError });
+    await t.throwsAsync(readNewestCheckpoint(target, SHAPE, region), { instanceOf: KeelsonError });
+  }
+});
+
+test('a checkpoint with right checksums that cannot be in this array is refused, and the one before it is not taken in its place', async (t) => {
+  const { device, region } = memberBench(t);
+  const { layout } = superblockOf(0);
+  const target = { device: await device('member', layout.totalBytes), layout };
+  const shape = { ...SHAPE, stripes: 197 };
+  const volumeBlocks = 197 * 16 * 4;
+  const row = (change: Partial<MemberRecord>): Partial<Checkpoint> => ({ members: tableOf([{ index: 7, ...change }]) });
+  const lost = (...ranges: [number, number][]): Partial<Checkpoint> => ({
+    lost: { ranges: ranges.map(([first, count]) => ({ first, count })), more: false },
+  });
+  const ring = (change: Partial<RingEnd>): Partial<Checkpoint> => ({
+    ring: { headSeq: 13, positions: 3, short: [], more: false, ...change },
+  });
+  const whole: Partial<Checkpoint>[] = [
+    {},
+    row({ rebuiltStripes: 197, state: 'rebuilding' }),
+    { tailSeq: 4, drainedSeq: 4 },
+    lost([0, 1], [1, 2], [volumeBlocks - 1, 1]),
+    ring({ headSeq: 17, short: [{ seq: 17, copies: 3 }] }),
+  ];
+  const impossible: Partial<Checkpoint>[] = [
+    { epoch: EPOCHS_MAX - 1 },
+    { generation: COUNTERS_MAX + 1 },
+    { stripeBitmap: new Uint8Array(24) },
+    { stripeBitmap: new Uint8Array(26) },
+    { stripeBitmap: new Uint8Array(25).fill(0x20, 24) },
+    { destagedLsn: COUNTERS_MAX },
+    { drainedLsn: COUNTERS_MAX },
+    row({ rebuiltStripes: 198 }),
+    row({ role: 'data' }),
+    { members: tableOf([{ index: 0, role: 'journal' }]) },
+    { members: [...tableOf(), { ...(tableOf()[7] as MemberRecord), index: 8 }] },
+    { members: [...tableOf(), tableOf()[7] as MemberRecord] },
+    { tailSeq: 0, drainedSeq: 0, destagedSeq: 1 },
+    { tailSeq: 10 },
+    { tailSeq: 13 },
+    { tailSeq: 3, drainedSeq: 4 },
+    lost([0, 0]),
+    lost([4, 2], [5, 1]),
+    lost([9, 1], [4, 2]),
+    lost([volumeBlocks, 1]),
+    lost([0, 2 ** 52]),
+    ring({ headSeq: 11 }),
+    ring({ headSeq: 18 }),
+    ring({ positions: 4 }),
+    ring({ short: [{ seq: 8, copies: 1 }] }),
+    ring({ short: [{ seq: 14, copies: 1 }] }),
+    ring({ short: [{ seq: 13, copies: 4 }] }),
+  ];
+  for (const change of [...whole, ...impossible]) {
+    const right = whole.includes(change);
+    const checkpoint = checkpointOf({ generation: 5, ...change });
+    for (const each of [checkpointOf({ generation: 4 }), checkpoint])
+      t.deepEqual(await writeCheckpoint([target], each, SHAPE.arrayUuid, region), [null]);
+    if (right) t.is((await readNewestCheckpoint(target, shape, region)).generation, 5, JSON.stringify(change));
+    else await t.throwsAsync(readNewestCheckpoint(target, shape, region), { code: 'CHECKPOINT_INVALID' }, JSON.stringify(change));
   }
 });
 
@@ -154,7 +213,7 @@ test('a member that cannot be written is told apart from those that can', async 
   const results = await writeCheckpoint([bad, good], checkpointOf(), SHAPE.arrayUuid, region);
   t.is(results[0]?.code, 'DEVICE_WRITE');
   t.is(results[1], null);
-  t.is((await readNewestCheckpoint(good, SHAPE.arrayUuid, region)).generation, 1);
+  t.is((await readNewestCheckpoint(good, SHAPE, region)).generation, 1);
 });
 
 function checksum(bytes: Uint8Array): Uint8Array {

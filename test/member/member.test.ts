@@ -46,7 +46,7 @@ test('a new member holds nothing in any place of what the device held before', a
     (await readSuperblockCopies(device, bench.region)).map((copy) => copy.superblock?.memberUuid),
     Array.from({ length: 4 }, () => superblockOf(2).memberUuid),
   );
-  t.deepEqual(await readNewestCheckpoint({ device, layout: before.layout }, SHAPE.arrayUuid, bench.region), checkpointOf());
+  t.deepEqual(await readNewestCheckpoint({ device, layout: before.layout }, SHAPE, bench.region), checkpointOf());
 });
 
 test('what is missing, empty, damaged or cut short is told in the result, not thrown', async (t) => {
@@ -97,7 +97,7 @@ test('raising the epoch reaches checkpoint and superblock of every member, and s
     const { device, superblock } = members[index] as Member;
     t.is(superblock.epoch, 2);
     t.deepEqual(await readSuperblock(device, bench.region), superblock);
-    t.is((await readNewestCheckpoint({ device, layout: superblock.layout }, SHAPE.arrayUuid, bench.region)).epoch, 2);
+    t.is((await readNewestCheckpoint({ device, layout: superblock.layout }, SHAPE, bench.region)).epoch, 2);
   }
 });
 

@@ -1,9 +1,10 @@
 import test from 'ava';
 import { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
+import { MIB } from '../../src/base/units.js';
 import { readDevice, writeDevice } from '../../src/device/promise-io.js';
 import { MATRIX_VERSION } from '../../src/erasure/matrix.js';
-import { SUPERBLOCK_BYTES, superblockOffsets } from '../../src/member/layout.js';
+import { COUNTERS_MAX, EPOCHS_MAX, SUPERBLOCK_BYTES, superblockOffsets } from '../../src/member/layout.js';
 import { decodeSuperblock, encodeSuperblock } from '../../src/member/superblock.js';
 import { readSuperblock, readSuperblockCopies, writeSuperblock } from '../../src/member/superblock-io.js';
 import { loadAddon } from '../../src/native/load.js';
@@ -12,7 +13,7 @@ import { memberBench, SHAPE, superblockOf } from './array-fixture.js';
 
 test('a superblock comes back field for field, in exactly 4096 bytes', (t) => {
   for (const index of [0, 5, 7]) {
-    const superblock = superblockOf(index, { epoch: 2 ** 52, generation: 2 ** 33 + 1 });
+    const superblock = superblockOf(index, { epoch: EPOCHS_MAX - 2, generation: COUNTERS_MAX - 1 });
     const bytes = encodeSuperblock(superblock);
     t.is(bytes.length, SUPERBLOCK_BYTES);
     t.deepEqual(decodeSuperblock(bytes), superblock);
@@ -46,18 +47,35 @@ test('a superblock of an array with another erasure matrix is refused, and the v
 
 test('a right checksum over impossible values is refused', (t) => {
   for (const [at, value] of [
+    [28, COUNTERS_MAX / 2 ** 32],
+    [32, EPOCHS_MAX - 1],
+    [72, 7],
+    [72, 8],
     [72, 64],
+    [76, 1],
+    [76, 2],
     [76, 9],
     [88, 65],
+    [92, 59],
+    [100, 0],
+    [100, 3],
     [96, 0],
     [96, 6],
     [108, 4095],
+    [108, 0x8000_0000],
     [112, 0],
+    [116, 1],
+    [124, 0x1f_ffff],
+    [128, 4096],
+    [128, MIB + 512],
     [140, 0xffff_ffff],
+    [152, 8192],
+    [184, MIB],
     [208, 4096],
   ] as const) {
     t.is(codeOf(altered(at, value)), 'SUPERBLOCK_INVALID', `value ${value} at ${at}`);
   }
+  t.is(codeOf(altered(120, 7 * MIB, 7)), 'SUPERBLOCK_INVALID', 'another ring than its zone');
 });
 
 test('random bytes with a right magic and checksum never do more than refuse', (t) => {
@@ -162,8 +180,8 @@ function checksum(bytes: Uint8Array): Uint8Array {
 }
 
 /** A superblock with one 32-bit field changed and a right checksum. */
-function altered(at: number, value: number): Uint8Array {
-  const bytes = encodeSuperblock(superblockOf(2));
+function altered(at: number, value: number, index = 2): Uint8Array {
+  const bytes = encodeSuperblock(superblockOf(index));
   new DataView(bytes.buffer).setUint32(at, value, true);
   return checksum(bytes);
 }

@@ -48,6 +48,9 @@ test.serial('a disk image of 512 MiB or more of real files goes in and comes out
   const back = join(scratch.memory, 'back');
   t.log(`image of ${await diskImage(image, volumeBytes)}, ${volumeBytes} bytes`);
 
+  // The image's holes have to be made holes again.
+  const last = volumeBytes - 96 * MIB;
+  await run('qemu-io', ['-f', 'raw', array.uri, '-c', `write -P 0x5a ${last} 48M`, '-c', `write -P 0xa5 ${last + 48 * MIB} 48M`]);
   await run('nbdcopy', ['--flush', image, array.uri], { timeout_ms: 200_000 });
   await run('nbdcopy', [array.uri, back], { timeout_ms: 200_000 });
   await t.notThrowsAsync(run('cmp', [image, back]));

@@ -1,3 +1,6 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+
 // Debian packages of the system tests and the benchmarks, each with a program, or a file, that shows it is there.
 export const packages = [
   { name: 'fio', tool: 'fio' },
@@ -23,6 +26,23 @@ export const packages = [
   { name: 'libclang-rt-14-dev', file: '/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux' },
   { name: 'libisal-dev', file: '/usr/include/isa-l.h' },
 ];
+
+const found = (tool) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${tool}`]).status === 0;
+
+/** What keeps the system tests from running here, each with what to do. */
+export function systemTroubles() {
+  const missing = packages.filter(({ tool, file }) => !(file === undefined ? found(tool) : existsSync(file)));
+  const troubles = [];
+  if (missing.length > 0) {
+    const names = [...new Set(missing.map(({ name }) => name))].join(' ');
+    troubles.push(`missing Debian packages: ${names}\n  install them with: apt-get install --no-install-recommends ${names}`);
+  }
+  if (process.getuid() !== 0) troubles.push('root is needed, for loop devices and mounts\n  run it as root, with sudo');
+  for (const device of ['/dev/loop-control', '/dev/fuse']) {
+    if (!existsSync(device)) troubles.push(`${device} is missing\n  give this machine or container the device (modprobe loop fuse)`);
+  }
+  return troubles;
+}
 
 // `node scripts/system-packages.mjs` prints the names, for apt-get.
 if (process.argv[1]?.endsWith('system-packages.mjs')) process.stdout.write(`${packages.map(({ name }) => name).join(' ')}\n`);

@@ -1,9 +1,8 @@
 // npm run test:system [-- FILES]: real OpenSSH, NBD clients, loop devices, file systems, kill -9. Needs root and the packages below.
-import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { root, setUp } from './set-up.mjs';
-import { packages } from './system-packages.mjs';
+import { systemTroubles } from './system-packages.mjs';
 import { conclude, runAva } from './count-tests.mjs';
 
 /** Keeps two processors busy by itself, and kills servers some milliseconds after their start: on a machine that does something else too, they would not have come as far. */
@@ -20,17 +19,7 @@ async function runAll() {
 }
 
 const SYSTEM = { KEELSON_TESTS: 'system' };
-const found = (tool) => spawnSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${tool}`]).status === 0;
-const missing = packages.filter(({ tool, file }) => !(file === undefined ? found(tool) : existsSync(file)));
-const troubles = [];
-if (missing.length > 0) {
-  const names = [...new Set(missing.map(({ name }) => name))].join(' ');
-  troubles.push(`missing Debian packages: ${names}\n  install them with: apt-get install --no-install-recommends ${names}`);
-}
-if (process.getuid() !== 0) troubles.push('root is needed, for loop devices and mounts\n  run it as root: sudo npm run test:system');
-for (const device of ['/dev/loop-control', '/dev/fuse']) {
-  if (!existsSync(device)) troubles.push(`${device} is missing\n  give this machine or container the device (modprobe loop fuse)`);
-}
+const troubles = systemTroubles();
 if (troubles.length > 0) {
   for (const trouble of troubles) process.stdout.write(`${trouble}\n`);
   // Not skipped: a green run means that the real thing was tried.

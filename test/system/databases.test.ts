@@ -10,12 +10,15 @@ import { mount, NbdDisk } from './rig/nbd-disk.js';
 import { Postgres } from './rig/postgres.js';
 import { Scratch } from './rig/scratch.js';
 import { SYSTEM_SEED } from './rig/seed.js';
+import { YankableArray } from './rig/yankable-array.js';
 
 const test = anyTest as TestFn<Scratch>;
 
 /** Times that the server under the databases is killed. KEELSON_SYSTEM_CYCLES makes it a soak. */
 const CYCLES = Number(process.env.KEELSON_SYSTEM_CYCLES ?? 4);
 const MEMBER_BYTES = 96 * MIB;
+/** mkfs.xfs wants 300 MiB, and there are two data shards. */
+const XFS_MEMBER_BYTES = 176 * MIB;
 const RUN_MS_MIN = 400;
 const RUN_MS_MAX = 1500;
 const ACCOUNTS = 64;
@@ -132,69 +135,136 @@ async function audit(t: ExecutionContext<Scratch>, bank: Bank, committed: readon
   }
 }
 
+interface Course {
+  readonly array: ArrayRig;
+  readonly type: 'ext4' | 'xfs';
+  readonly mkfs: readonly string[];
+  readonly check: readonly [string, string];
+  readonly cycles: number;
+  /** Before the load of a cycle begins: what the last one left undone. */
+  readonly before: (cycle: number) => Promise<void>;
+  /** What happens under load before the server is killed. */
+  readonly during: (cycle: number) => Promise<void>;
+}
+
+async function commitsSurvive(t: ExecutionContext<Scratch>, { array, type, mkfs, check, cycles, before, during }: Course): Promise<void> {
+  t.timeout(600_000);
+  t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the transactions and the moments`);
+  const scratch = t.context;
+  let root = '';
+  const banks = [postgresBank(scratch, () => root), sqliteBank(() => root, 'WAL'), sqliteBank(() => root, 'DELETE')];
+  const committed = banks.map(({ clients }) => new Array<number>(clients).fill(0));
+  for (let cycle = 0; cycle <= cycles; cycle++) {
+    const when = `after kill ${cycle} of seed ${SYSTEM_SEED}`;
+    const server = await array.serve();
+    const disk = await NbdDisk.attach(scratch, array.socket);
+    if (cycle === 0) await run(mkfs[0] as string, [...mkfs.slice(1), disk.device]);
+    const mounted = await mount(scratch, disk.device, type);
+    root = mounted.folder;
+    for (const [i, bank] of banks.entries()) {
+      if (cycle === 0) await bank.create();
+      await bank.open();
+      await audit(t, bank, committed[i] ?? [], when);
+    }
+    await before(cycle);
+    if (cycle < cycles) {
+      const loads = await loadAll(banks, committed);
+      await during(cycle);
+      await server.kill();
+      await Promise.all(loads);
+    }
+    for (const bank of banks) await bank.crash();
+    await mounted.umount();
+    if (cycle === cycles) {
+      const found = await attempt(check[0], [check[1], disk.device]);
+      t.is(found.status, 0, found.stdout + found.stderr);
+    }
+    await disk.detach();
+    if (cycle === cycles) await server.stop();
+  }
+  for (const [i, bank] of banks.entries()) {
+    t.log(`${bank.name}: ${committed[i]?.join(' + ')} transfers committed over ${cycles} kills`);
+    t.true(
+      (committed[i] ?? []).every((last) => last > 0),
+      `${bank.name} got nothing done`,
+    );
+  }
+}
+
+/** Lets every client of every bank loose, each from where it is; a load that ends notes down what was committed. */
+async function loadAll(banks: readonly Bank[], committed: number[][]): Promise<Promise<void>[]> {
+  const loads: Promise<void>[] = [];
+  for (const [i, bank] of banks.entries()) {
+    const row = committed[i] as number[];
+    for (let client = 0; client < bank.clients; client++) {
+      const first = Number(await bank.query(`SELECT coalesce(max(n), 0) + 1 FROM ledger WHERE client = ${client}`));
+      loads.push(
+        bank.load(client, first).then((result) => {
+          row[client] = lastCommitted(result, row[client] as number);
+        }),
+      );
+    }
+  }
+  return loads;
+}
+
+const nothing = (): Promise<void> => Promise.resolve();
+
 test.serial(
-  'P1, P2: PostgreSQL and SQLite lose no commit when the server under them is killed, and their own checkers find nothing',
+  'P1, P2: PostgreSQL and SQLite on ext4 lose no commit when the server under them is killed, and their own checkers find nothing',
   async (t) => {
-    t.timeout(600_000);
-    t.log(`seed ${SYSTEM_SEED}: KEELSON_SYSTEM_SEED=${SYSTEM_SEED} repeats the transactions and the moments`);
-    const scratch = t.context;
     const random = seededRandom(SYSTEM_SEED);
-    const stripe = await loopDevices(scratch, 6, MEMBER_BYTES);
-    const journal = await loopDevices(scratch, 2, 48 * MIB);
-    const array = new ArrayRig(scratch, {
+    const stripe = await loopDevices(t.context, 6, MEMBER_BYTES);
+    const journal = await loopDevices(t.context, 2, 48 * MIB);
+    const array = new ArrayRig(t.context, {
       stripeMembers: stripe.map((disk) => disk.device),
       journalMembers: journal.map((disk) => disk.device),
       journalSize: '32MiB',
       segment: '1MiB',
     });
     await array.create();
-    let root = '';
-    const banks = [postgresBank(scratch, () => root), sqliteBank(() => root, 'WAL'), sqliteBank(() => root, 'DELETE')];
-    const committed = banks.map(({ clients }) => new Array<number>(clients).fill(0));
-    for (let cycle = 0; cycle <= CYCLES; cycle++) {
-      const when = `after kill ${cycle} of seed ${SYSTEM_SEED}`;
-      const server = await array.serve();
-      const disk = await NbdDisk.attach(scratch, array.socket);
-      if (cycle === 0) await run('mkfs.ext4', ['-q', '-F', disk.device]);
-      const mounted = await mount(scratch, disk.device, 'ext4');
-      root = mounted.folder;
-      const loads: Promise<void>[] = [];
-      for (const [i, bank] of banks.entries()) {
-        if (cycle === 0) await bank.create();
-        await bank.open();
-        await audit(t, bank, committed[i] ?? [], when);
-      }
-      if (cycle < CYCLES) {
-        for (const [i, bank] of banks.entries()) {
-          for (let client = 0; client < bank.clients; client++) {
-            const first = Number(await bank.query(`SELECT coalesce(max(n), 0) + 1 FROM ledger WHERE client = ${client}`));
-            const row = committed[i] as number[];
-            loads.push(
-              bank.load(client, first).then((result) => {
-                row[client] = lastCommitted(result, row[client] as number);
-              }),
-            );
-          }
-        }
-        await delay(RUN_MS_MIN + random.below(RUN_MS_MAX - RUN_MS_MIN));
-        await server.kill();
-        await Promise.all(loads);
-      }
-      for (const bank of banks) await bank.crash();
-      await mounted.umount();
-      if (cycle === CYCLES) {
-        const check = await attempt('e2fsck', ['-f', '-n', disk.device]);
-        t.is(check.status, 0, check.stdout + check.stderr);
-      }
-      await disk.detach();
-      if (cycle === CYCLES) await server.stop();
-    }
-    for (const [i, bank] of banks.entries()) {
-      t.log(`${bank.name}: ${committed[i]?.join(' + ')} transfers committed over ${CYCLES} kills`);
-      t.true(
-        (committed[i] ?? []).every((last) => last > 0),
-        `${bank.name} got nothing done`,
-      );
-    }
+    const during = (): Promise<void> => delay(RUN_MS_MIN + random.below(RUN_MS_MAX - RUN_MS_MIN));
+    await commitsSurvive(t, {
+      array,
+      type: 'ext4',
+      mkfs: ['mkfs.ext4', '-q', '-F'],
+      check: ['e2fsck', '-fn'],
+      cycles: CYCLES,
+      before: nothing,
+      during,
+    });
+  },
+);
+
+test.serial(
+  'P1, P2, P10: PostgreSQL and SQLite on xfs lose no commit while members fail and return and the server is killed, before or after they are back',
+  async (t) => {
+    const random = seededRandom(SYSTEM_SEED);
+    const rig = await YankableArray.create(t.context, XFS_MEMBER_BYTES);
+    let away: number | null = null;
+    const takeBack = async (): Promise<void> => {
+      if (away === null) return;
+      await rig.noticed(away);
+      await rig.takeBack(away);
+      away = null;
+    };
+    await commitsSurvive(t, {
+      array: rig.array,
+      type: 'xfs',
+      mkfs: ['mkfs.xfs', '-q', '-f'],
+      check: ['xfs_repair', '-n'],
+      cycles: Math.max(2, Math.floor(CYCLES / 2)),
+      before: takeBack,
+      during: async (cycle) => {
+        away = rig.yankable[random.below(rig.yankable.length)] as number;
+        await delay(random.below(RUN_MS_MIN));
+        rig.disk(away).startErrors();
+        await delay(random.below(RUN_MS_MIN));
+        await rig.disk(away).yank();
+        // Back before the server is killed, and after.
+        if (cycle % 2 === 0) await takeBack();
+        else await delay(random.below(RUN_MS_MAX));
+      },
+    });
   },
 );

@@ -16,8 +16,10 @@ const test = anyTest as TestFn<Scratch>;
 const SIZE = 96 * MIB;
 /** So that no job is done before the server is killed. */
 const RATE = '24m';
-const RUN_MS_MIN = 800;
-const RUN_MS_MAX = 2000;
+/** fio may take its time to begin. */
+const WRITES_MIN = 4;
+const RUN_MS_MIN = 500;
+const RUN_MS_MAX = 1700;
 const STATE = 'local-job-0-verify.state';
 
 test.beforeEach((t) => {
@@ -69,7 +71,9 @@ test.serial(
       };
       rmSync(state, { force: true });
       const args = ['--name=job', ...Object.entries(saving).map(([key, value]) => `--${key}=${value}`)];
+      const before = (await array.client.status()).journal.headLsn;
       const writing = attempt('fio', args, { cwd: scratch.folder });
+      await array.until('fio writes', ({ journal }) => journal.headLsn > before + WRITES_MIN);
       await delay(RUN_MS_MIN + random.below(RUN_MS_MAX - RUN_MS_MIN));
       writeFileSync(trigger, '');
       const { stdout, stderr } = await writing;

@@ -3,16 +3,14 @@ import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { seededRandom } from '../../src/base/random.js';
 import { MIB } from '../../src/base/units.js';
 import { NbdClient } from '../nbd/nbd-client.js';
-import { ArrayRig, type ArrayOptions } from './rig/array.js';
 import { attempt, run } from './rig/command.js';
 import { exerciser } from './rig/file-exerciser.js';
-import { loopDevices } from './rig/loop-device.js';
 import { load, readBack } from './rig/model-load.js';
 import { mount, NbdDisk } from './rig/nbd-disk.js';
 import { Scratch } from './rig/scratch.js';
 import { SYSTEM_SEED } from './rig/seed.js';
 import { SECTOR_BYTES, WriteModel } from './rig/write-model.js';
-import { YankableDisk } from './rig/yankable-disk.js';
+import { YankableArray } from './rig/yankable-array.js';
 
 const test = anyTest as TestFn<Scratch>;
 
@@ -28,72 +26,6 @@ test.beforeEach((t) => {
   t.context = new Scratch();
 });
 test.afterEach.always((t) => t.context.close());
-
-/** 2+2 and two journal members; two stripe members and a journal member hang by a thread. */
-class YankableArray {
-  readonly array: ArrayRig;
-  readonly #yankable: ReadonlyMap<number, YankableDisk>;
-  readonly #paths: string[];
-
-  private constructor(array: ArrayRig, yankable: ReadonlyMap<number, YankableDisk>, paths: string[]) {
-    this.array = array;
-    this.#yankable = yankable;
-    this.#paths = paths;
-  }
-
-  static async create(scratch: Scratch, memberBytes: number): Promise<YankableArray> {
-    const journalBytes = 32 * MIB;
-    const yankable = new Map<number, YankableDisk>();
-    for (const [index, bytes] of [
-      [0, memberBytes],
-      [2, memberBytes],
-      [4, journalBytes],
-    ] as const)
-      yankable.set(index, await YankableDisk.create(scratch, `yankable-${index}`, bytes, index === 2 ? 2 : 0));
-    const plain = await loopDevices(scratch, 2, memberBytes);
-    const [journal] = await loopDevices(scratch, 1, journalBytes);
-    const at = (index: number): string => (yankable.get(index) as YankableDisk).device;
-    const paths = [at(0), plain[0]?.device ?? '', at(2), plain[1]?.device ?? '', at(4), journal?.device ?? ''];
-    const array = new ArrayRig(scratch, {
-      ...YankableArray.#members(paths),
-      journalSize: '16MiB',
-      segment: '1MiB',
-      slab: '112MiB',
-    });
-    await array.create();
-    return new YankableArray(array, yankable, paths);
-  }
-
-  static #members(paths: readonly string[]): Pick<ArrayOptions, 'stripeMembers' | 'journalMembers'> {
-    return { stripeMembers: paths.slice(0, 4), journalMembers: paths.slice(4) };
-  }
-
-  get yankable(): number[] {
-    return [...this.#yankable.keys()];
-  }
-
-  disk(index: number): YankableDisk {
-    return this.#yankable.get(index) as YankableDisk;
-  }
-
-  /** Resolves when the array knows that the member is gone. */
-  async noticed(index: number): Promise<void> {
-    await this.array.until(`member ${index} is failed`, ({ members }) => ['failed', 'missing'].includes(members[index]?.state ?? ''));
-  }
-
-  /** The member comes back as another device, with what it held when it left, and is taken in again. */
-  async takeBack(index: number): Promise<void> {
-    const disk = this.disk(index);
-    disk.stopErrors();
-    await disk.yank();
-    await disk.remove();
-    await disk.plug();
-    await this.array.must(['replace', String(index), disk.device]);
-    this.#paths[index] = disk.device;
-    this.array.configure({ ...this.array.options, ...YankableArray.#members(this.#paths) });
-    await this.array.until(`member ${index} is whole again`, ({ state }) => state === 'online');
-  }
-}
 
 test.serial(
   `P1, P5, P10: ${YANKS} members behind nbdkit give errors and are pulled out, half of the times the server is killed too: nothing is lost`,

@@ -21,6 +21,7 @@ constexpr size_t kLengthsMax = 1024;
 // Longer than the pieces in which large work is cut up, and not a multiple of them.
 constexpr size_t kShapeBytesMax = 40'000;
 constexpr size_t kShapes = 300;
+constexpr size_t kBlockShapes = 24;
 
 struct Case {
   size_t rows;
@@ -69,6 +70,17 @@ std::string tryCase(const Kernel& kernel, const Case& c, GuardedRanges& ranges, 
   return "";
 }
 
+// Makes the sum of some rows have only zeroes and ones, as in the decoding of several shards.
+void makeSumPlain(std::vector<uint8_t>& matrix, size_t rows, size_t columns, Random& random) {
+  uint8_t* const derived = matrix.data() + random.below(rows) * columns;
+  for (size_t c = 0; c < columns; c++) derived[c] = random.below(4) == 0 ? 0 : 1;
+  for (size_t r = 0; r < rows; r++) {
+    const uint8_t* const other = matrix.data() + r * columns;
+    if (other == derived || random.below(3) == 0) continue;
+    for (size_t c = 0; c < columns; c++) derived[c] ^= other[c];
+  }
+}
+
 std::vector<uint8_t> randomMatrix(size_t rows, size_t columns, Random& random) {
   std::vector<uint8_t> matrix(rows * columns);
   random.fill(matrix.data(), matrix.size());
@@ -78,6 +90,7 @@ std::vector<uint8_t> randomMatrix(size_t rows, size_t columns, Random& random) {
   }
   if (random.below(2) == 0) std::memset(matrix.data() + random.below(rows) * columns, 1, columns);
   for (size_t r = 0; r < rows && random.below(4) != 0; r++) matrix[r * columns] = 1;
+  if (random.below(2) == 0) makeSumPlain(matrix, rows, columns, random);
   return matrix;
 }
 
@@ -134,6 +147,19 @@ std::string tryShapes(const Kernel& kernel, GuardedRanges& ranges, Random& rando
   return "";
 }
 
+// Work on memory over many sources goes in blocks of them.
+std::string tryBlocks(const Kernel& kernel, GuardedRanges& ranges, Random& random) {
+  for (size_t i = 0; i < kBlockShapes; i++) {
+    const size_t rows = 1 + random.below(4);
+    const size_t columns = kMembersMax - rows - random.below(12);
+    Case c{rows, columns, kShapeBytesMax - random.below(3000), kPlaces[i % 3], {random.below(3) == 0, true}, randomMatrix(rows, columns, random)};
+    if (i % 2 == 0) makeSumPlain(c.matrix, rows, columns, random);
+    const std::string failure = tryCase(kernel, c, ranges, random);
+    if (!failure.empty()) return failure;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string checkGf256(uint64_t seed) {
@@ -144,8 +170,9 @@ std::string checkGf256(uint64_t seed) {
     std::string failure = tryProducts(*kernel);
     if (failure.empty()) failure = tryLengths(*kernel, shortRanges, random);
     if (failure.empty()) failure = tryShapes(*kernel, ranges, random);
+    if (failure.empty()) failure = tryBlocks(*kernel, ranges, random);
     if (!failure.empty()) return failure;
-    std::printf("kernel %s: 65536 products, lengths 0 to %zu, %zu shapes\n", kernel->name, kLengthsMax, kShapes);
+    std::printf("kernel %s: 65536 products, lengths 0 to %zu, %zu shapes\n", kernel->name, kLengthsMax, kShapes + kBlockShapes);
   }
   return "";
 }

@@ -12,7 +12,7 @@
 //   other; whichever needs fewer registers.
 // - pairs: two columns at a time, for processors that add three vectors in one instruction.
 // - runInBlocks: for non-temporal work, which is work on memory, over many sources.
-// - XorFirst: row 0 of the pass has coefficient one everywhere and needs no multiplication.
+// - First: row 0 of the pass may be a plain sum of columns, and of other rows, and then needs no multiplication.
 
 namespace {
 
@@ -24,13 +24,75 @@ struct Part {
   const uint8_t* const* initial;
   uint8_t* const* targets;
   bool stream;
+  bool last;        // ends with the last column of the pass
+  bool accumulate;  // the sums have what was in the targets
 };
 
-// I is Isa: as a parameter, so that what only pairs needs has to be there only with them.
-template <int Rows, int Unroll, bool XorFirst, class I = Isa>
-__attribute__((always_inline)) inline void step(const Pass& pass, const uint8_t* const* sources, size_t at, const Part& part, size_t initialAt, size_t targetAt) {
+// What row 0 gets of a column: its product, as any row, the column as it is, or nothing.
+enum class Gets { product, column, nothing };
+
+// Columns [from, to). I is Isa: as a parameter, so that what only pairs needs has to be there only with them.
+template <int Rows, int Unroll, Gets RowZero, class I = Isa>
+__attribute__((always_inline)) inline void addColumns(const Pass& pass, const uint8_t* const* sources, size_t at, size_t from, size_t to,
+                                                      typename I::Vector (&sums)[Rows][Unroll]) {
   using Vector = typename I::Vector;
   using Table = typename I::Table;
+  constexpr int multiplied = RowZero == Gets::product ? 0 : 1;  // the first row with coefficients
+  size_t c = from;
+  if constexpr (I::pairs(Rows)) {
+    for (; c + 1 < to; c += 2) {
+      Vector first[Unroll];
+      Vector second[Unroll];
+#pragma GCC unroll 8
+      for (int u = 0; u < Unroll; u++) {
+        first[u] = I::load(sources[c] + at + u * I::kBytes);
+        second[u] = I::load(sources[c + 1] + at + u * I::kBytes);
+        if (RowZero == Gets::column) sums[0][u] = I::add(sums[0][u], first[u], second[u]);
+      }
+#pragma GCC unroll 8
+      for (int r = multiplied; r < Rows; r++) {
+        const Table firstTable = I::loadTable(pass, c * Rows + r);
+        const Table secondTable = I::loadTable(pass, (c + 1) * Rows + r);
+#pragma GCC unroll 8
+        for (int u = 0; u < Unroll; u++) sums[r][u] = I::add(sums[r][u], I::product(first[u], firstTable), I::product(second[u], secondTable));
+      }
+    }
+  }
+  for (; c < to; c++) {
+    const uint8_t* source = sources[c] + at;
+    if constexpr (I::tablesFirst(Rows)) {
+      Table tables[Rows];
+#pragma GCC unroll 8
+      for (int r = multiplied; r < Rows; r++) tables[r] = I::loadTable(pass, c * Rows + r);
+#pragma GCC unroll 8
+      for (int u = 0; u < Unroll; u++) {
+        const Vector value = I::load(source + u * I::kBytes);
+        if (RowZero == Gets::column) sums[0][u] = I::add(sums[0][u], value);
+        const typename I::Operand operand = I::operand(value);
+#pragma GCC unroll 8
+        for (int r = multiplied; r < Rows; r++) sums[r][u] = I::addProduct(sums[r][u], operand, tables[r]);
+      }
+    } else {
+      typename I::Operand operands[Unroll];
+#pragma GCC unroll 8
+      for (int u = 0; u < Unroll; u++) {
+        const Vector value = I::load(source + u * I::kBytes);
+        if (RowZero == Gets::column) sums[0][u] = I::add(sums[0][u], value);
+        operands[u] = I::operand(value);
+      }
+#pragma GCC unroll 8
+      for (int r = multiplied; r < Rows; r++) {
+        const Table table = I::loadTable(pass, c * Rows + r);
+#pragma GCC unroll 8
+        for (int u = 0; u < Unroll; u++) sums[r][u] = I::addProduct(sums[r][u], operands[u], table);
+      }
+    }
+  }
+}
+
+template <int Rows, int Unroll, RowZero First, class I = Isa>
+__attribute__((always_inline)) inline void step(const Pass& pass, const uint8_t* const* sources, size_t at, const Part& part, size_t initialAt, size_t targetAt) {
+  using Vector = typename I::Vector;
   Vector sums[Rows][Unroll];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; r++) {
@@ -49,53 +111,26 @@ __attribute__((always_inline)) inline void step(const Pass& pass, const uint8_t*
       for (int r = 0; r < Rows; r++) sums[r][u] = I::add(sums[r][u], value);
     }
   }
-  constexpr int multiplied = XorFirst ? 1 : 0;  // the first row with coefficients
-  if constexpr (I::pairs(Rows)) {
-    for (; c + 1 < columns; c += 2) {
-      Vector first[Unroll];
-      Vector second[Unroll];
-#pragma GCC unroll 8
-      for (int u = 0; u < Unroll; u++) {
-        first[u] = I::load(sources[c] + at + u * I::kBytes);
-        second[u] = I::load(sources[c + 1] + at + u * I::kBytes);
-        if (XorFirst) sums[0][u] = I::add(sums[0][u], first[u], second[u]);
-      }
-#pragma GCC unroll 8
-      for (int r = multiplied; r < Rows; r++) {
-        const Table firstTable = I::loadTable(pass, c * Rows + r);
-        const Table secondTable = I::loadTable(pass, (c + 1) * Rows + r);
-#pragma GCC unroll 8
-        for (int u = 0; u < Unroll; u++) sums[r][u] = I::add(sums[r][u], I::product(first[u], firstTable), I::product(second[u], secondTable));
-      }
+  if constexpr (First == RowZero::product) {
+    addColumns<Rows, Unroll, Gets::product>(pass, sources, at, c, columns, sums);
+  } else if constexpr (First == RowZero::columns) {
+    addColumns<Rows, Unroll, Gets::column>(pass, sources, at, c, columns, sums);
+  } else {
+    const size_t whole = pass.plainColumns < columns ? pass.plainColumns : columns;
+    if (c < whole) {
+      addColumns<Rows, Unroll, Gets::column>(pass, sources, at, c, whole, sums);
+      c = whole;
     }
-  }
-  for (; c < columns; c++) {
-    const uint8_t* source = sources[c] + at;
-    if constexpr (I::tablesFirst(Rows)) {
-      Table tables[Rows];
+    addColumns<Rows, Unroll, Gets::nothing>(pass, sources, at, c, columns, sums);
+    if (part.last) {
 #pragma GCC unroll 8
-      for (int r = multiplied; r < Rows; r++) tables[r] = I::loadTable(pass, c * Rows + r);
+      for (int r = 1; r < Rows; r++) {
+        if (static_cast<size_t>(r) > pass.mixedRows) continue;
 #pragma GCC unroll 8
-      for (int u = 0; u < Unroll; u++) {
-        const Vector value = I::load(source + u * I::kBytes);
-        if (XorFirst) sums[0][u] = I::add(sums[0][u], value);
-        const typename I::Operand operand = I::operand(value);
-#pragma GCC unroll 8
-        for (int r = multiplied; r < Rows; r++) sums[r][u] = I::addProduct(sums[r][u], operand, tables[r]);
-      }
-    } else {
-      typename I::Operand operands[Unroll];
-#pragma GCC unroll 8
-      for (int u = 0; u < Unroll; u++) {
-        const Vector value = I::load(source + u * I::kBytes);
-        if (XorFirst) sums[0][u] = I::add(sums[0][u], value);
-        operands[u] = I::operand(value);
-      }
-#pragma GCC unroll 8
-      for (int r = multiplied; r < Rows; r++) {
-        const Table table = I::loadTable(pass, c * Rows + r);
-#pragma GCC unroll 8
-        for (int u = 0; u < Unroll; u++) sums[r][u] = I::addProduct(sums[r][u], operands[u], table);
+        for (int u = 0; u < Unroll; u++) {
+          sums[0][u] = I::add(sums[0][u], sums[r][u]);
+          if (part.accumulate) sums[0][u] = I::add(sums[0][u], I::load(part.targets[r] + targetAt + u * I::kBytes));
+        }
       }
     }
   }
@@ -118,7 +153,7 @@ constexpr size_t kSumsBytesMax = 24 * 1024;
 constexpr size_t kSumsPadBytes = 1088;
 
 // Gives where it ended: at a multiple of its chunk.
-template <int Rows, int Unroll, bool XorFirst>
+template <int Rows, int Unroll, RowZero First>
 __attribute__((noinline)) size_t runInBlocks(const Pass& pass, const uint8_t* const* sources, const Part& whole, size_t length) {
   constexpr size_t chunk = kSumsBytesMax / Rows / 1024 * 1024;
   alignas(64) uint8_t sums[Rows * (chunk + kSumsPadBytes)];
@@ -133,24 +168,24 @@ __attribute__((noinline)) size_t runInBlocks(const Pass& pass, const uint8_t* co
       const bool first = b == 0;
       const bool last = b + 1 == blocks;
       const size_t end = column + (columns - column) / (blocks - b);
-      const Part part{column, end, first ? whole.initial : rows, last ? whole.targets : rows, last && whole.stream};
-      for (size_t i = 0; i < chunk; i += Unroll * Isa::kBytes) step<Rows, Unroll, XorFirst>(pass, sources, at + i, part, first ? at + i : i, last ? at + i : i);
+      const Part part{column, end, first ? whole.initial : rows, last ? whole.targets : rows, last && whole.stream, last, whole.accumulate};
+      for (size_t i = 0; i < chunk; i += Unroll * Isa::kBytes) step<Rows, Unroll, First>(pass, sources, at + i, part, first ? at + i : i, last ? at + i : i);
       column = end;
     }
   }
   return at;
 }
 
-template <int Rows, int Unroll, bool XorFirst>
+template <int Rows, int Unroll, RowZero First>
 void run(const Pass& pass, const uint8_t* const* sources, uint8_t* const* targets, size_t length, ApplyOptions options) {
   // A non-temporal store needs an aligned target.
   bool stream = options.nonTemporal;
   for (int r = 0; r < Rows; r++) stream = stream && reinterpret_cast<uintptr_t>(targets[r]) % Isa::kBytes == 0;
-  const Part whole{0, pass.columns.size(), options.accumulate ? targets : nullptr, targets, stream};
+  const Part whole{0, pass.columns.size(), options.accumulate ? targets : nullptr, targets, stream, true, options.accumulate};
   size_t at = 0;
-  if (options.nonTemporal && whole.endColumn + Rows > kStreamsMax) at = runInBlocks<Rows, Unroll, XorFirst>(pass, sources, whole, length);
-  for (; at + Unroll * Isa::kBytes <= length; at += Unroll * Isa::kBytes) step<Rows, Unroll, XorFirst>(pass, sources, at, whole, at, at);
-  for (; at + Isa::kBytes <= length; at += Isa::kBytes) step<Rows, 1, XorFirst>(pass, sources, at, whole, at, at);
+  if (options.nonTemporal && whole.endColumn + Rows > kStreamsMax) at = runInBlocks<Rows, Unroll, First>(pass, sources, whole, length);
+  for (; at + Unroll * Isa::kBytes <= length; at += Unroll * Isa::kBytes) step<Rows, Unroll, First>(pass, sources, at, whole, at, at);
+  for (; at + Isa::kBytes <= length; at += Isa::kBytes) step<Rows, 1, First>(pass, sources, at, whole, at, at);
   if (at < length) applyScalarFrom(pass, sources, targets, at, length, options.accumulate);
   // Streamed lines are made visible before the caller's next store, as ordinary ones are.
   if (stream) Isa::fence();
@@ -159,8 +194,13 @@ void run(const Pass& pass, const uint8_t* const* sources, uint8_t* const* target
 template <int Rows>
 void runRows(const Pass& pass, const uint8_t* const* sources, uint8_t* const* targets, size_t length, ApplyOptions options) {
   constexpr int unroll = Isa::unroll(Rows);
-  if (pass.xorRows > 0) run<Rows, unroll, true>(pass, sources, targets, length, options);
-  else run<Rows, unroll, false>(pass, sources, targets, length, options);
+  switch (pass.rowZero) {
+    case RowZero::product: return run<Rows, unroll, RowZero::product>(pass, sources, targets, length, options);
+    case RowZero::columns: return run<Rows, unroll, RowZero::columns>(pass, sources, targets, length, options);
+    case RowZero::mixed:
+      // One row has no other to be mixed with.
+      if constexpr (Rows > 1) return run<Rows, unroll, RowZero::mixed>(pass, sources, targets, length, options);
+  }
 }
 
 // Rows that an instruction set does not take in one pass (Kernel::rowsPerPass) need no code.

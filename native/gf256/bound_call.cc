@@ -2,6 +2,7 @@
 // written into control words, and the call has no argument at all. Raw Node-API here: the C++ wrapper's own objects would cost as much again.
 #include "gf256/bound_call.h"
 
+#include <cmath>
 #include <memory>
 
 #include "gf256/exports.h"
@@ -33,6 +34,19 @@ struct Bound {
 // As isCount, but in signed conversions, which are one instruction each.
 bool isWhole(double value, double max) { return value >= 0 && value <= max && static_cast<double>(static_cast<int64_t>(value)) == value; }
 
+// Whether no output lies over another shard of its group. Ascending shards, the usual case, are apart without a second look.
+bool areApart(const double* offsets, size_t inputs, size_t shards, double length) {
+  bool ascending = true;
+  for (size_t i = 1; i < shards; i++) ascending = ascending && offsets[i] - offsets[i - 1] >= length;
+  if (ascending) return true;
+  for (size_t i = inputs; i < shards; i++) {
+    for (size_t j = 0; j < i; j++) {
+      if (std::fabs(offsets[i] - offsets[j]) < length) return false;
+    }
+  }
+  return true;
+}
+
 // nullptr, or what is wrong; nothing is touched then.
 const char* run(const Bound& bound) {
   const Plan& plan = *bound.plan;
@@ -50,6 +64,9 @@ const char* run(const Bound& bound) {
   const double* offsets = control + kOffsets;
   for (size_t i = 0; i < groups * shards; i++) {
     if (!isWhole(offsets[i], last)) return "an offset is outside the memory";
+  }
+  for (size_t g = 0; g < groups; g++) {
+    if (!areApart(offsets + g * shards, plan.columns, shards, control[kLength])) return "an output lies over another shard";
   }
   const uint8_t* in[256];
   uint8_t* out[256];

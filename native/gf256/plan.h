@@ -11,9 +11,21 @@ struct Kernel;
 // Outputs computed together in one pass over the inputs, at most; more rows than a kernel takes at once (Kernel::rowsPerPass) take several passes.
 constexpr size_t kRowsPerPassMax = 6;
 
-// One pass: up to the kernel's rowsPerPass rows, those whose coefficients are all one first, over the columns in which any of them is not zero.
+// One pass: up to the kernel's rowsPerPass rows over the columns in which any of them is not zero.
+//
+// Row 0 is cheaper than the others where it needs no multiplication. The first parity of every code here is the sum of all data; and so, where two or more data
+// shards are decoded with that parity at hand, one of them is the sum of the parity, of the data that are left, and of the other lost shards: decoding
+// then costs what encoding does.
+enum class RowZero {
+  product,  // multiplied like any row
+  columns,  // the sum of all columns
+  mixed,    // the sum of the first plainColumns columns and of rows 1 to mixedRows
+};
+
 struct Pass {
-  size_t xorRows = 0;             // leading rows with all ones: plain XOR
+  RowZero rowZero = RowZero::product;
+  size_t plainColumns = 0;
+  size_t mixedRows = 0;
   std::vector<uint16_t> rows;     // indices of the outputs
   std::vector<uint16_t> columns;  // indices of the inputs
   size_t onesColumns = 0;         // leading columns whose coefficient is one in every row of the pass

@@ -16,6 +16,8 @@ const BOUND_OFFSETS_MAX = 1024;
 /** A plan with the shape of its offsets, and its function bound to the memory of KernelCalls, if it has one. */
 export interface KernelCall extends GroupShape {
   readonly plan: GfPlan;
+  /** inputs + outputs */
+  readonly shards: number;
   bound: (() => void) | null;
 }
 
@@ -45,23 +47,45 @@ export class KernelCalls {
     accumulate: boolean,
     nonTemporal: boolean,
   ): void {
-    if (memory !== this.#memory || memory.length === 0) requireBytes(memory, 'memory');
+    const flags = (accumulate ? GF_ACCUMULATE : 0) + (nonTemporal ? GF_NON_TEMPORAL : 0);
+    if (groups * call.shards <= BOUND_OFFSETS_MAX && this.#applyBound(call, memory, offsets, groups, length, flags)) return;
+    requireBytes(memory, 'memory');
     requireCount(groups, 'groups');
     requireCount(length, 'length');
     requireOffsets(offsets, groups, call.stride);
-    const words = groups * (call.inputs + call.outputs);
-    if (words <= BOUND_OFFSETS_MAX && this.#isBound(memory)) {
-      const control = this.#control;
-      packGroups(memory, offsets, groups, length, call, control, GF_CONTROL_OFFSETS);
-      control[GF_CONTROL_GROUPS] = groups;
-      control[GF_CONTROL_LENGTH] = length;
-      control[GF_CONTROL_FLAGS] = (accumulate ? GF_ACCUMULATE : 0) + (nonTemporal ? GF_NON_TEMPORAL : 0);
-      (call.bound ?? this.#bind(call, memory))();
-      return;
-    }
+    const words = groups * call.shards;
     if (this.#packed.length < words) this.#packed = new Float64Array(2 * words);
     packGroups(memory, offsets, groups, length, call, this.#packed, 0);
     this.#addon.gfApply(call.plan, memory, this.#packed, groups, length, accumulate, nonTemporal);
+  }
+
+  /**
+   * The short way of small calls. False: nothing was done, because the memory is not bound or an argument is wrong; which one, the long way says. Every
+   * number is looked at in native code, where it cannot change any more.
+   */
+  #applyBound(call: KernelCall, memory: Uint8Array, offsets: Float64Array, groups: number, length: number, flags: number): boolean {
+    if (!this.#isBound(memory) || memory.length === 0) return false;
+    const { stride, gather, shards } = call;
+    if (!(offsets instanceof Float64Array) || !(offsets.length >= groups * stride)) return false;
+    const control = this.#control;
+    if (gather === null) {
+      const words = groups * shards;
+      for (let i = 0; i < words; i++) control[GF_CONTROL_OFFSETS + i] = offsets[i] as number;
+    } else {
+      let to = GF_CONTROL_OFFSETS;
+      for (let group = 0; group < groups; group++) {
+        for (let i = 0; i < shards; i++) control[to++] = offsets[group * stride + (gather[i] as number)] as number;
+      }
+    }
+    control[GF_CONTROL_GROUPS] = groups;
+    control[GF_CONTROL_LENGTH] = length;
+    control[GF_CONTROL_FLAGS] = flags;
+    try {
+      (call.bound ?? this.#bind(call, memory))();
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /**
@@ -83,9 +107,9 @@ export class KernelCalls {
 
   #isBound(memory: Uint8Array): boolean {
     const again = memory === this.#last;
-    this.#last = memory;
+    if (!again) this.#last = memory;
     if (memory === this.#memory) return true;
-    if (!again || !isFixed(memory.buffer)) return false;
+    if (!again || !(memory instanceof Uint8Array) || !isFixed(memory.buffer)) return false;
     for (const call of this.#bound) call.bound = null;
     this.#bound.clear();
     this.#memory = memory;

@@ -151,7 +151,8 @@ export class KernelPlans {
   /** By default a group holds the inputs and then the outputs. */
   #call(matrix: Matrix, stride = matrix.columns + matrix.rows, gather: readonly number[] | null = null): KernelCall {
     const plan = this.addon.gfPrepare(matrix.values, matrix.rows, matrix.columns, this.isa);
-    return { plan, stride, gather, inputs: matrix.columns, outputs: matrix.rows, bound: null };
+    const [inputs, outputs] = [matrix.columns, matrix.rows];
+    return { plan, stride, gather, inputs, outputs, shards: inputs + outputs, bound: null };
   }
 
   /** Least recently used goes first: a Map keeps the order of insertion. A key's first letter says the kind of call. */

@@ -1,6 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Device } from '../device/device.js';
+import { forgetFormerRing } from '../journal/former-member.js';
 import { makeMember, writeNewMember } from '../member/member.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import type { Checkpoint, MemberRecord, Superblock } from '../member/member-api.js';
@@ -77,6 +78,10 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     };
     const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
     const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
+    const position = state.journalPositions().indexOf(index);
+    const { segmentBlocks, slots, arrayTag } = journal;
+    const ring = { journalOffset: superblock.layout.journalOffset, slots, segmentBlocks, arrayTag };
+    if (position >= 0) await forgetFormerRing(device, ring, parts.plan.admission);
     await writeNewMember(device, superblock, firstCheckpoint(engine, record), parts.plan.admission);
     // Not before: a device that failed meanwhile is no member, and no table may name it.
     state.records[index] = record;
@@ -86,7 +91,6 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
       (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
     await engine.checkpointer.fence();
     // Only now: a journal copy on a device that no member table names yet would be lost in a crash.
-    const position = state.journalPositions().indexOf(index);
     if (position >= 0) {
       journal.members[position] = member;
       journal.revive();

@@ -290,23 +290,45 @@ class RingWalker {
     const journal = this.#journal;
     const { slot } = copies;
     const memory = copies.assemble(used);
-    let mask = copies.wholeMask();
-    if (mask === 0) {
-      mask = await copies.writeBack(memory, used);
-      if (mask === 0)
-        throw damaged(
-          `ring segment ${seq} is whole on no single journal member, and none takes it`,
-          'one journal member that can be written',
-        );
-    }
-    journal.table.copies[slot] = mask;
-    if (bitCount(mask) < bitCount(journal.chooseCopies(seq))) this.#incomplete.push(seq);
+    const whole = copies.wholeMask();
+    if (bitCount(whole) < bitCount(journal.chooseCopies(seq))) this.#incomplete.push(seq);
     // A batch that was not taken is the end of the chain now; found whole one day, it must not continue it.
-    if (used < journal.segmentBlocks) for (const position of copies.headersAt(used)) await this.#erase(position, slot, used);
+    const beyond = used < journal.segmentBlocks ? copies.headersAt(used) : [];
+    const mask = await this.#complete(seq, used, memory, whole);
+    if (mask === 0)
+      throw damaged(
+        `ring segment ${seq} is whole on no single journal member, and none takes it`,
+        'one journal member that can be written',
+      );
+    journal.table.copies[slot] = mask;
+    for (const position of beyond) await this.#erase(position, slot, used);
     if (seq >= this.#start.destagedSeq && journal.buffers.assign(slot, journal.tailSeq, journal.destagedSeq)) {
       const to = journal.table.memory[slot] as number;
       this.#slab.view.copyWithin(to, memory, memory + used * BLOCK_BYTES);
     }
+  }
+
+  /**
+   * Gives the segment the copies that it lacks, before anybody is told of anything: a crash may have left its last batches on one member alone, and once a checkpoint calls
+   * that member failed, nobody could tell such a segment from one whose acknowledged writes are gone with it (decision 0091). Returns the positions that have it.
+   */
+  async #complete(seq: SegmentSeq, used: number, memory: SlabOffset, whole: number): Promise<number> {
+    const journal = this.#journal;
+    const slot = journal.table.slotOf(seq);
+    const wanted = bitCount(journal.chooseCopies(seq));
+    // With a block of zeroes behind it, where an older life of the member may have a batch that went on.
+    const blocks = Math.min(used + 1, journal.segmentBlocks);
+    this.#slab.view.fill(0, memory + used * BLOCK_BYTES, memory + blocks * BLOCK_BYTES);
+    let mask = whole;
+    for (let i = 0; i < journal.members.length && bitCount(mask) < wanted; i++) {
+      const position = (seq + i) % journal.members.length;
+      if (!journal.isOnline(position) || this.#failed.has(position) || (mask & (1 << position)) !== 0) continue;
+      const { device } = journal.members[position] as Member;
+      const result = await writeOutcome(device, memory, journal.deviceOffset(position, slot, 0), blocks * BLOCK_BYTES);
+      if (result < 0) this.#failed.set(position, -result);
+      else mask = (mask | (1 << position)) >>> 0;
+    }
+    return mask;
   }
 
   /** Batches after a gap belong to writes that were lost: a later chain of the same sequence numbers must not meet them. */

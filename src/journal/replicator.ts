@@ -67,9 +67,11 @@ export class Replicator {
     const { table } = journal;
     const slot = table.slotOf(seq);
     if (table.seq[slot] !== seq || journal.tailSeq > seq) return true;
-    const bytes = (table.used[slot] as number) * BLOCK_BYTES;
+    const used = table.used[slot] as number;
     const target = this.#target(slot, seq);
-    if (target < 0 || bytes === 0) return true;
+    if (target < 0 || used === 0) return true;
+    // With a block of zeroes behind it, where an older life of the member may have a batch that went on.
+    const bytes = Math.min(used + 1, journal.segmentBlocks) * BLOCK_BYTES;
     journal.pin(slot);
     try {
       let memory = table.memory[slot] as number;
@@ -78,6 +80,7 @@ export class Replicator {
         // Verified block by block: a copy of damage would pass for a whole one.
         if (!(await this.#reader.readSegment(seq, memory))) return true;
       }
+      journal.slab.view.fill(0, memory + used * BLOCK_BYTES, memory + bytes);
       const member = journal.members[target] as Member;
       let result = await writeOutcome(member.device, memory, journal.deviceOffset(target, slot, 0), bytes);
       if (result >= 0) result = await syncOutcome(member.device);

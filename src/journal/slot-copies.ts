@@ -1,5 +1,5 @@
 import { BLOCK_BYTES, type Lsn, type SegmentSeq, type SlabOffset } from '../base/units.js';
-import { readOutcome, writeOutcome } from '../device/outcome-io.js';
+import { readOutcome } from '../device/outcome-io.js';
 import type { Member } from '../member/member-api.js';
 import type { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
@@ -228,17 +228,6 @@ export class SlotCopies {
         this.#slab.view.copyWithin(into + at * BLOCK_BYTES, from.memory + at * BLOCK_BYTES, from.memory + (at + 1) * BLOCK_BYTES);
     }
     return into;
-  }
-
-  /** Writes what was pieced together to the first member that takes it. The mask of that member, 0 when none did. The caller syncs. */
-  async writeBack(memory: SlabOffset, used: number): Promise<number> {
-    for (const { position } of this.#copies) {
-      const member = this.#journal.members[position] as Member;
-      if ((await writeOutcome(member.device, memory, this.#journal.deviceOffset(position, this.slot, 0), used * BLOCK_BYTES)) >= 0)
-        return (1 << position) >>> 0;
-      member.writeErrors++;
-    }
-    return 0;
   }
 
   /** Positions whose block `at` is a header of this very place, whatever chain it belongs to. */

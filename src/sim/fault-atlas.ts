@@ -16,7 +16,7 @@ export type Zone = (typeof ZONES)[number];
  * done to it until nothing of it is left: it is whole on its device and online in the engine.
  *
  *   stripe members    at most m in harm's way at a time, while everything that a crash tore is whole again
- *   journal copies    at most R - 1 members of the ring, while an engine runs and each segment has a copy beside them
+ *   journal copies    at most R - 1 members of the ring, while each segment has a copy beside them; also during assembly
  *   a crash           may come while stripe members are away, if the members' tables say so; not while they hold damage that nobody has found, since a row that is torn
  *                     and damaged at a time is two losses of one row: without a backup only parity beyond that covers it
  */
@@ -31,6 +31,8 @@ export class FaultAtlas {
   /** Members whose device went away, perhaps to come back as another one, and of which the engine may not know yet. */
   readonly unplugged = new Set<number>();
 
+  /** The members that held each undestaged segment when the last engine died. */
+  #undestaged: number[][] = [];
   /** When a request to the member failed: the engine may not have drawn its conclusions yet. */
   readonly #failedAt_us = new Map<number, number>();
   readonly #now_us: () => number;
@@ -94,8 +96,9 @@ export class FaultAtlas {
     return failReads + failWrites + failSyncs + loseWrites + misdirectWrites > 0;
   }
 
-  /** The process is gone. */
+  /** The process is gone. What it had not destaged is what the next one has to find. */
   crashed(): void {
+    if (this.engine !== null) this.#undestaged = this.#copiesOf(this.engine);
     this.engine = null;
   }
 
@@ -150,17 +153,22 @@ export class FaultAtlas {
 
   /** Every segment that is not in the stripes has a copy beside these members: new copies on a replacement take their time. */
   #ringSurvives(harmed: readonly number[]): boolean {
-    // What the last process left is not looked into: how many copies of each segment are whole is known when assembly has ended.
-    if (this.engine === null) return false;
-    const { journal, state } = this.engine;
+    // Without an engine: where the last one had them, whatever the next one has made of it so far.
+    const segments = this.engine === null ? this.#undestaged : this.#copiesOf(this.engine);
+    return segments.every((members) => members.some((index) => !harmed.includes(index)));
+  }
+
+  /** The members that hold each segment that is not in the stripes. */
+  #copiesOf({ journal, state }: ArrayEngine): number[][] {
     const positions = state.journalPositions();
+    const segments: number[][] = [];
     for (let seq = journal.destagedSeq; seq <= journal.headSeq; seq++) {
       const slot = journal.table.slotOf(seq);
       if (journal.table.seq[slot] !== seq || journal.table.used[slot] === 0) continue;
       const mask = journal.table.copies[slot] as number;
-      if (!positions.some((index, position) => (mask & (1 << position)) !== 0 && !harmed.includes(index))) return false;
+      segments.push(positions.filter((_, position) => (mask & (1 << position)) !== 0));
     }
-    return true;
+    return segments;
   }
 
   /** The array must survive that everything stops now. */

@@ -2,8 +2,9 @@ import test from 'ava';
 import type { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
+import { recoverJournal } from '../../src/journal/recovery.js';
 import { loadAddon } from '../../src/native/load.js';
-import { contentOf, Ring, type RingShape, SMALL } from './ring-fixture.js';
+import { ARRAY_TAG, contentOf, Ring, type RingShape, SMALL } from './ring-fixture.js';
 
 function ring(images: (Uint8Array | null)[] = [], epoch = 1, shape: RingShape = SMALL): Ring {
   return new Ring(shape, seededRandom(3), images, epoch);
@@ -150,9 +151,8 @@ test('flushed payload damaged on one copy is served from the other; damaged on a
   const one = ring(images, 2);
   t.deepEqual((await one.recover()).lostBlocks, []);
   t.deepEqual(await content(one, 2), contentOf(2, 1));
-  t.is(one.journal.table.copies[1], 0b10);
-  await one.during(one.replicator.run());
   t.is(one.journal.table.copies[1], 0b11);
+  t.deepEqual(one.devices[0]?.medium, one.devices[1]?.medium);
 
   flip(images[1] as Uint8Array, r.offsetOf(1, 3) + 6);
   // The first version of block 3 is damaged too, but it was superseded.
@@ -203,6 +203,54 @@ test('two half copies make one whole: in memory, and on a member before anything
     for (const { medium } of again.devices)
       t.deepEqual(medium.slice(r.offsetOf(1, 0), r.offsetOf(1, 8)), r.devices[0]?.cache.slice(r.offsetOf(1, 0), r.offsetOf(1, 8)));
   }
+});
+
+test('P8: what a crash left on one member alone is on the others, flushed, before anybody is told that this one failed', async (t) => {
+  for (const shape of [SMALL, { ...SMALL, members: 3, copies: 3 }]) {
+    const r = ring([], 1, shape);
+    await batch(r, 1);
+    await batch(r, 2);
+    const images = r.images();
+    // Nothing of segment 1 was acknowledged for all that the others show.
+    for (const image of images.slice(1)) image.fill(0, r.offsetOf(1, 0), r.offsetOf(1, 4));
+    const second = ring(images, 2, shape);
+    (second.devices[0] as (typeof second.devices)[number]).failing.sync = 1;
+    const report = await second.recover();
+    t.deepEqual(report.incomplete, [1]);
+    t.deepEqual(second.failed, [{ position: 0, doing: 'journal recovery' }]);
+    t.is(second.journal.table.copies[1], shape.members === 2 ? 0b10 : 0b110);
+    for (const { medium } of second.devices.slice(1)) {
+      const alone = ring([null, medium, ...new Array<null>(shape.members - 2).fill(null)], 3, shape);
+      t.is((await alone.recover()).lastLsn, 2);
+    }
+  }
+});
+
+test('a copy that is written again ends where the segment ends, whatever the member had behind it', async (t) => {
+  const r = ring();
+  await batch(r, 1);
+  const without = r.images();
+  await batch(r, 2);
+  const second = ring([without[0] as Uint8Array, r.images()[1] as Uint8Array], 2);
+  // Memory for one copy: what the other member has is not looked at.
+  const scratch = { offset: SMALL.buffers * SMALL.segmentBlocks * BLOCK_BYTES, bytes: (2 + SMALL.segmentBlocks) * BLOCK_BYTES };
+  const start = { tailSeq: 1, destagedSeq: 1, drainedSeq: 1, knownLsn: 0, tailLsn: 0, arrayTag: ARRAY_TAG, volumeBlocks: 1000 };
+  t.is((await second.during(recoverJournal(second.journal, second.slab, scratch, start))).lastLsn, 1);
+  t.is((await ring(second.images(), 3).recover()).lastLsn, 1);
+});
+
+test('P8: a member that does not take its copy back is failed, and another one gets it', async (t) => {
+  const shape = { ...SMALL, members: 3 };
+  const r = ring([], 1, shape);
+  await batch(r, 1);
+  const images = r.images();
+  t.is(r.journal.table.copies[1], 0b110);
+  images[2]?.fill(0, r.offsetOf(1, 0), r.offsetOf(1, 2));
+  const second = ring(images, 2, shape);
+  (second.devices[2] as (typeof second.devices)[number]).failing.write = 1;
+  await second.recover();
+  t.deepEqual(second.failed, [{ position: 2, doing: 'journal recovery' }]);
+  t.is(second.journal.table.copies[1], 0b011);
 });
 
 test('the first header may be whole on one copy and the rest on another that has lost it', async (t) => {

@@ -76,6 +76,12 @@ export const FOUND: readonly Scenario[] = [
     '4 20000 4 0 1500 5',
     '83:write-error:719906546 116:write-error:4103676185 477:power-failure:3633043295 548:write-error:905554466 776:write-error:2688094489 871:power-failure:2754589955 943:power-failure:2723159149',
   ),
+  found(
+    6622,
+    '5 2 2 2 16384 9 131072 20 5 0 0',
+    '6 20000 8 0 600 100',
+    '174:power-failure:1507802471 301:power-failure:1917922302 319:sync-error:3058970847 338:misdirected-write:413171821 464:process-crash:3464601866',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

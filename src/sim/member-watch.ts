@@ -29,6 +29,8 @@ export class MemberWatch {
   readonly #stale = new Set<number>();
   /** Members whose writes or fdatasync failed, until they are failed themselves. */
   readonly #owed = new Map<Member, number>();
+  #admin: Administrator | null = null;
+  #goingHome = false;
   /** A crash may find the device a member already. */
   readonly #replacing = new Set<number>();
 
@@ -58,6 +60,8 @@ export class MemberWatch {
   /** Looks at who failed, and has lost members replaced, for as long as the process lives. */
   lookAfter(engine: ArrayEngine, process: SimulatedProcess): void {
     const admin = new Administrator(engine, this.#disks, this.#atlas);
+    this.#admin = admin;
+    this.#goingHome = false;
     const again = (): void => {
       this.#scheduler.after(this.#news.repair_ms() * 1000, process, EVENT.driver, look);
     };
@@ -71,6 +75,7 @@ export class MemberWatch {
     };
     const look = (): void => {
       this.#noteFailures(engine);
+      if (this.#goingHome) return;
       void admin.look(told).catch((error: unknown) => process.alive && this.#news.broke(error));
       again();
     };
@@ -91,6 +96,12 @@ export class MemberWatch {
       else if (this.#scheduler.now_us - since > patience_us)
         this.#news.fail({ promise: 'P2', message: `member ${member.index} failed a write or an fdatasync and is still relied on` });
     }
+  }
+
+  /** Nothing new is begun. True when nothing is under way either. */
+  goHome(): boolean {
+    this.#goingHome = true;
+    return this.#admin?.busy !== true;
   }
 
   #noteFailures(engine: ArrayEngine): void {

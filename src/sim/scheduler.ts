@@ -49,8 +49,9 @@ export class Scheduler {
     return this.#now_us;
   }
 
-  get pending(): number {
-    return this.#heap.length;
+  /** Events of these kinds that are to come for this owner. */
+  pendingOf(owner: Owner, kinds: readonly number[]): number {
+    return this.#heap.filter((event) => event.owner === owner && !event.cancelled && kinds.includes(event.kind)).length;
   }
 
   /** Runs once, delay_us from now; never within this call. */

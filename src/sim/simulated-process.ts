@@ -28,6 +28,8 @@ export class SimulatedProcess implements Owner {
   /** Operations of stripe threads until the process dies in the middle of a batch of them; Infinity: it does not. */
   dieAfterOps = Number.POSITIVE_INFINITY;
   onDeath: () => void = () => {};
+  /** Files on the backup host that it writes and has neither closed nor given up. */
+  openFiles = 0;
   mayDie: () => boolean = () => true;
 
   constructor(scheduler: Scheduler, random: Random, disks: ReadonlyMap<string, SimulatedDisk>, held: Map<SimulatedDisk, SimulatedProcess>) {

@@ -128,6 +128,13 @@ export class SimulatedTarget implements Target {
     return this.#run('create', () => {
       this.#refuseWrites();
       const file = this.#host.create(name);
+      let open = 1;
+      const process = this.#process;
+      process.openFiles++;
+      const gone = (): void => {
+        process.openFiles -= open;
+        open = 0;
+      };
       return {
         write: (bytes) => {
           // The bytes may be used again once this resolves.
@@ -138,8 +145,11 @@ export class SimulatedTarget implements Target {
           this.#run('sync', () => {
             file.synced = file.bytes.length;
           }),
-        close: () => this.#run('close', () => undefined),
-        abandon: () => Promise.resolve(),
+        close: () => {
+          gone();
+          return this.#run('close', () => undefined);
+        },
+        abandon: () => Promise.resolve(gone()),
       };
     });
   }

@@ -16,6 +16,7 @@ import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
 import { GeneratedRequests, type RequestSource, ScriptedRequests, observed } from './client-requests.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
+import { heldByEngine, heldByProcess } from './leftovers.js';
 import { strikeMember } from './member-faults.js';
 import { MemberWatch } from './member-watch.js';
 import type { Failure, Outcome, RunWatcher } from './run-outcome.js';
@@ -331,9 +332,11 @@ class Simulation {
     this.#report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
     this.#report(await this.#alive(checkParity(engine, count)));
     if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history));
+    await this.#alive(this.#until(() => this.#watch.goHome()));
     const process = this.#process;
     await this.#alive(engine.stop());
-    if (process.openDevices > 0) this.#fail({ promise: 'leak', message: `${process.openDevices} devices are open after the stop` });
+    const held = [heldByEngine(engine), heldByProcess(process, this.#scheduler)].filter((what) => what !== '').join(', ');
+    if (held !== '') this.#fail({ promise: 'leak', message: `after the stop there are ${held}` });
     process.alive = false;
   }
 

@@ -177,4 +177,40 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'await file.sync();',
     put: '',
   },
+  {
+    name: 'the memory of a read is not given back',
+    file: 'engine/read-path.js',
+    find: 'this.#pages.free(request.memory, request.pages);',
+    put: 'if (request.pages !== 3)\n            this.#pages.free(request.memory, request.pages);',
+  },
+  {
+    name: 'a ring segment that was drained stays pinned',
+    file: 'drain/drainer.js',
+    find: 'this.#journal.unpin(slot);',
+    put: 'if (turn === 0)\n            this.#journal.unpin(slot);',
+  },
+  {
+    name: 'a timer is left behind',
+    file: 'engine/destage-loop.js',
+    find: 'this.#timer?.cancel();',
+    put: '',
+  },
+  {
+    name: 'the members stay open',
+    file: 'engine/array-engine.js',
+    find: 'await member.device.close();\n        await this.parts.provider.close();',
+    put: 'member.device.inFlight;\n        await this.parts.provider.close();',
+  },
+  {
+    name: 'a segment that could not be published stays open on the backup host',
+    file: 'repository/repository.js',
+    find: 'await file?.abandon().catch(() => undefined);',
+    put: '',
+  },
+  {
+    name: 'a rejection that nobody takes',
+    file: 'engine/array-engine.js',
+    find: 'void this.link?.connect().then(() => this.drainLoop?.kick());',
+    put: "void Promise.reject(new Error('taken by nobody'));\n        void this.link?.connect().then(() => this.drainLoop?.kick());",
+  },
 ];

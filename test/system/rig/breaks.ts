@@ -21,7 +21,6 @@ export const BREAKS: readonly Break[] = [
     by: ['journal-copies'],
   },
   { promise: 'P1', mutation: known('write only one of the copies'), by: ['journal-copies', 'power-failure'] },
-  { promise: 'P1', mutation: known('a failed write counts as a copy'), by: ['yanked-members'] },
   { promise: 'P2', mutation: known('answer a flush without fdatasync'), by: ['power-failure'] },
   { promise: 'P2', mutation: known('skip the fdatasync of the journal'), by: ['power-failure'] },
   { promise: 'P2', mutation: known('a sync counts for writes that had not ended when it was asked for'), by: ['power-failure'] },
@@ -51,10 +50,10 @@ export const BREAKS: readonly Break[] = [
   },
   { promise: 'P5', mutation: known('give a read without verifying it'), by: ['bitrot'] },
   { promise: 'P5', mutation: known('a merge of a part of a block misses the write in between'), by: ['crash'] },
-  { promise: 'P6', mutation: known('trust the parity of a dirty stripe'), by: ['power-failure', 'crash'] },
+  { promise: 'P6', mutation: known('trust the parity of a dirty stripe'), by: ['power-failure'] },
   { promise: 'P6', mutation: known('changed checksums are not flushed'), by: ['power-failure', 'bitrot'] },
   { promise: 'P6', mutation: known('do not sync data before their checksums are written'), by: ['power-failure'] },
-  { promise: 'P10', mutation: known('a member that was away takes part again'), by: ['bitrot', 'yanked-members', 'power-failure'] },
+  { promise: 'P10', mutation: known('a member that was away takes part again'), by: ['bitrot', 'power-failure'] },
 ];
 
 function known(name: string): Mutation {

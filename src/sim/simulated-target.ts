@@ -124,34 +124,37 @@ export class SimulatedTarget implements Target {
     return this.#run('open', () => ({ weakness: '' }));
   }
 
-  create(name: string): Promise<TargetWriter> {
-    return this.#run('create', () => {
-      this.#refuseWrites();
-      const file = this.#host.create(name);
-      let open = 1;
-      const process = this.#process;
-      process.openFiles++;
-      const gone = (): void => {
-        process.openFiles -= open;
-        open = 0;
-      };
-      return {
-        write: (bytes) => {
-          // The bytes may be used again once this resolves.
-          const copy = Buffer.from(bytes);
-          return this.#run('write', () => this.#append(file, copy));
-        },
-        sync: () =>
-          this.#run('sync', () => {
-            file.synced = file.bytes.length;
-          }),
-        close: () => {
-          gone();
-          return this.#run('close', () => undefined);
-        },
-        abandon: () => Promise.resolve(gone()),
-      };
-    });
+  async create(name: string): Promise<TargetWriter> {
+    const writer = await this.#run('create', () => this.#createFile(name));
+    // Whoever did not get the reply has nothing to close.
+    this.#process.openFiles++;
+    return writer;
+  }
+
+  #createFile(name: string): TargetWriter {
+    this.#refuseWrites();
+    const file = this.#host.create(name);
+    let open = 1;
+    const gone = (): void => {
+      this.#process.openFiles -= open;
+      open = 0;
+    };
+    return {
+      write: (bytes) => {
+        // The bytes may be used again once this resolves.
+        const copy = Buffer.from(bytes);
+        return this.#run('write', () => this.#append(file, copy));
+      },
+      sync: () =>
+        this.#run('sync', () => {
+          file.synced = file.bytes.length;
+        }),
+      close: () => {
+        gone();
+        return this.#run('close', () => undefined);
+      },
+      abandon: () => Promise.resolve(gone()),
+    };
   }
 
   #append(file: HostFile, bytes: Buffer): void {

@@ -1,16 +1,19 @@
-// npm run pack:release [-- --output FOLDER] [--artifacts FOLDER] [--as-built]: the npm packages of a release as tarballs: keelson itself, without a binary, and a
-// platform package for each binary that there is: the one built here, and those of other machines, put into --artifacts as keelson.PLATFORM.node.
+// npm run pack:release [-- --output FOLDER] [--cross] [--artifacts FOLDER] [--as-built]: the npm packages of a release as tarballs: keelson itself, without a
+// binary, and a platform package for each binary that there is: the one built here; with --cross, the one for arm64 that cross-build.mjs builds; those of other
+// machines, put into --artifacts as keelson.PLATFORM.node.
 // --as-built: takes build/ and the compiled files (KEELSON_OUT, else dist/) as they are.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { crossBuild } from './cross-build.mjs';
 import { root, setUp } from './set-up.mjs';
 
 const { values: options } = parseArgs({
   options: {
     output: { type: 'string', default: 'release' },
     artifacts: { type: 'string' },
+    cross: { type: 'boolean', default: false },
     'as-built': { type: 'boolean', default: false },
   },
 });
@@ -42,6 +45,7 @@ function stageFiles() {
 function stageBinaries(binaryName) {
   const built = join(root, 'build', 'Release', `${binaryName}.node`);
   if (existsSync(built)) cpSync(built, join(stage, 'artifacts', `${binaryName}.linux-${process.arch}-gnu.node`));
+  if (options.cross) crossBuild(join(stage, 'artifacts'));
   if (options.artifacts !== undefined) cpSync(resolve(options.artifacts), join(stage, 'artifacts'), { recursive: true });
   const binaries = readdirSync(join(stage, 'artifacts'));
   if (binaries.length === 0) {
@@ -77,4 +81,6 @@ for (const folder of [...targets.map((target) => join(stage, 'npm', PLATFORM_OF[
 }
 rmSync(stage, { recursive: true });
 if (missing.length > 0)
-  process.stdout.write(`without ${missing.join(', ')}: put keelson.${missing[0]}.node into a folder and name it with --artifacts\n`);
+  process.stdout.write(
+    `without ${missing.join(', ')}: put keelson.${missing[0]}.node into a folder and name it with --artifacts, or build it here with --cross\n`,
+  );

@@ -71,7 +71,7 @@ function step(title, command, args, env = process.env) {
 }
 
 /** Where this Node's own headers are, or '': then node-gyp finds (or fetches) them its own way. */
-function headersPrefix() {
+export function headersPrefix() {
   const prefix = dirname(dirname(process.execPath));
   return existsSync(join(prefix, 'include', 'node', 'node.h')) ? prefix : '';
 }

@@ -60,10 +60,14 @@ async function runScript(file: string, flags: StressFlags, context: CliContext):
 }
 
 async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> {
+  // Before the engine is loaded, or its code is not counted.
+  const { CodeCoverage } = await import('../sim/code-coverage.js');
+  const coverage = await CodeCoverage.begin();
   // Only here: other verbs start without the engine.
-  const [{ parseFaults, stress }, { failureText, StressSummary }, { systemRandom }] = await Promise.all([
+  const [{ parseFaults, stress }, { failureText }, { StressSummary }, { systemRandom }] = await Promise.all([
     import('../sim/stress.js'),
     import('../sim/stress-text.js'),
+    import('../sim/stress-summary.js'),
     import('../engine/create.js'),
   ]);
   const firstSeed = flags.seed === undefined ? systemRandom.u32() : numberOf('--seed', flags.seed);
@@ -71,13 +75,13 @@ async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> 
   const limit_ms = flags.seconds === undefined ? SECONDS * 1000 : numberOf('--seconds', flags.seconds) * 1000;
   const started = systemClock.now();
   let before = started;
-  const summary = new StressSummary();
   const options = {
     firstSeed,
     seeds: once ? 1 : Number.POSITIVE_INFINITY,
     faults: parseFaults(flags.faults),
     until: () => systemClock.now() - started >= limit_ms,
   };
+  const summary = new StressSummary(options.faults);
   if (flags.json !== true) context.stdout.write(`seeds from ${firstSeed}\n`);
   let failed: { readonly outcome: Outcome; readonly scenario: Scenario } | null = null;
   await stress(options, (outcome, scenario) => {
@@ -86,16 +90,21 @@ async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> 
     else if (flags.json === true) context.stdout.write(jsonLine(outcome, before, null));
     before = systemClock.now();
   });
+  summary.states = (await coverage?.take()) ?? null;
+  coverage?.end();
+  const seconds = (systemClock.now() - started) / 1000;
   if (failed !== null) {
     const { outcome, scenario } = failed as { readonly outcome: Outcome; readonly scenario: Scenario };
     if (flags.json !== true) context.stdout.write(failureText(outcome, scenario));
     const script = await scriptOf(scenario, outcome, flags, context);
     if (flags.json === true) context.stdout.write(jsonLine(outcome, before, script));
   }
-  if (flags.json !== true) context.stdout.write(summary.text((systemClock.now() - started) / 1000));
-  const missing = summary.missing(options.faults);
-  if (missing.length > 0) context.stderr.write(`keelson: faults that never fired: ${missing.join(', ')}\n`);
-  context.status = failed === null && missing.length === 0 ? EXIT.done : EXIT.failed;
+  if (flags.json !== true) context.stdout.write(summary.text(seconds));
+  else if (!once) context.stdout.write(`${JSON.stringify({ summary })}\n`);
+  const gaps = summary.gaps();
+  if (gaps.faults.length > 0) context.stderr.write(`keelson: faults that never fired: ${gaps.faults.join(', ')}\n`);
+  if (gaps.states.length > 0) context.stderr.write(`keelson: states of the code that were never reached: ${gaps.states.join('; ')}\n`);
+  context.status = failed === null && gaps.faults.length + gaps.states.length === 0 ? EXIT.done : EXIT.failed;
 }
 
 /** The script of a failure, as short as it gets, printed or saved. */

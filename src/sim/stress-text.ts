@@ -1,46 +1,7 @@
-import { BACKUP_EVENT_KINDS, type FaultKind, type Scenario } from './scenario.js';
 import type { Outcome } from './run-outcome.js';
+import type { Scenario } from './scenario.js';
 import type { Script } from './script.js';
 import type { Shrunk } from './shrink.js';
-
-/** So many runs have every kind of fault in them. */
-const LONG_RUNS = 1000;
-
-/** Sums of many runs, for people. */
-export class StressSummary {
-  runs = 0;
-  operations = 0;
-  readonly faults = new Map<string, number>();
-  readonly checks = new Map<string, number>();
-
-  add({ operations, faults, checks }: Outcome): void {
-    this.runs++;
-    this.operations += operations;
-    for (const [kind, count] of Object.entries(faults)) this.faults.set(kind, (this.faults.get(kind) ?? 0) + count);
-    for (const [promise, count] of Object.entries(checks)) this.checks.set(promise, (this.checks.get(promise) ?? 0) + count);
-  }
-
-  /** Of a long run: kinds of faults that were asked for and never came about. A check of nothing passes. */
-  missing(kinds: readonly FaultKind[]): readonly FaultKind[] {
-    if (this.runs < LONG_RUNS) return [];
-    const fired = [...this.faults.keys()];
-    return kinds.filter((kind) => !BACKUP_EVENT_KINDS.some((other) => other === kind) && !fired.some((name) => name.startsWith(kind)));
-  }
-
-  text(seconds: number): string {
-    const list = (counts: Map<string, number>): string =>
-      [...counts]
-        .sort()
-        .map(([name, count]) => `${name} ${count}`)
-        .join(', ') || 'none';
-    return [
-      `${this.runs} runs, ${this.operations} requests in ${seconds.toFixed(1)} s (${Math.round(this.operations / Math.max(seconds, 0.001))} a second)`,
-      `injected: ${list(this.faults)}`,
-      `checked:  ${list(this.checks)}`,
-      '',
-    ].join('\n');
-  }
-}
 
 /** What failed, and how to see it again. */
 export function failureText({ seed, failure }: Outcome, scenario: Scenario): string {

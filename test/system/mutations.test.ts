@@ -39,7 +39,11 @@ test.serial(
     const file = join(folder, 'script.json');
     const stress = async (mutation: Mutation | null, ...args: string[]): Promise<{ failure: StressFailure | null; traceHash: string }> => {
       const { output, stderr, failed } = await mutant.command(mutation, 'src/cli/main.js', ['stress', '--json', ...args]);
-      const lines = output.trim().split('\n');
+      // The sums of all runs come after them.
+      const lines = output
+        .trim()
+        .split('\n')
+        .filter((line) => line.includes('traceHash'));
       const last = JSON.parse(lines.at(-1) ?? '') as { failure: StressFailure | null; traceHash: string };
       t.is(failed, last.failure !== null, stderr);
       return last;

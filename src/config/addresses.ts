@@ -55,8 +55,10 @@ export function parseBackupUrl(text: string): BackupUrl | string {
   if (url.hostname === '') return `${BACKUP_FORM}; the host is missing`;
   if (url.username === '') return `${BACKUP_FORM}; the user is missing`;
   if (path === '' || path === '/') return `${BACKUP_FORM}; the directory is missing`;
+  const user = decodePath(url.username);
+  if (user === undefined) return `${BACKUP_FORM}; the user has a bad %-escape`;
   const host = url.hostname.replace(/^\[|\]$/g, '');
-  return { kind: 'sftp', url: text, host, port: url.port === '' ? 22 : Number(url.port), user: decodeURIComponent(url.username), path };
+  return { kind: 'sftp', url: text, host, port: url.port === '' ? 22 : Number(url.port), user, path };
 }
 
 function decodePath(path: string): string | undefined {

@@ -4,7 +4,9 @@ import type { Bytes, Lsn } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
 import { eachLostBlock, restoreImage } from '../rebuild/restore.js';
-import type { Backup } from '../repository/backup.js';
+import { COUNTERS_MAX, EPOCHS_MAX } from '../member/layout.js';
+import { isUuid } from '../member/uuid.js';
+import type { Backup, BackupState } from '../repository/backup.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
 import { assembleArray } from './assemble.js';
@@ -45,6 +47,7 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
       exit: EXIT.unavailable,
     });
   }
+  refuseImpossible(probe.target, found);
   await createArray({
     settings,
     force: options.force,
@@ -55,7 +58,15 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
   const engine = await assembleArray({ settings, clock, log: options.log, provider: options.provider, restoring: true });
   const backup = options.backup(engine.parts.slab);
   try {
-    await backup.open({ arrayUuid: found.arrayUuid, epoch: found.epoch, volumeBytes: found.volumeBytes, create: false, readOnly: true });
+    const again = await backup.open({
+      arrayUuid: found.arrayUuid,
+      epoch: found.epoch,
+      volumeBytes: found.volumeBytes,
+      create: false,
+      readOnly: true,
+    });
+    if (again.volumeBytes !== found.volumeBytes || again.headLsn < found.headLsn)
+      throw impossible(backup.target, 'another image than a moment ago');
     const { state, parts } = engine;
     const restoredBytes = await restoreImage(
       {
@@ -79,4 +90,20 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
     await backup.close();
     await engine.stop();
   }
+}
+
+/** What the members get from the repository is held against what they can say. */
+function refuseImpossible(target: string, found: BackupState): void {
+  if (!isUuid(found.arrayUuid)) throw impossible(target, `array ${JSON.stringify(found.arrayUuid)}`);
+  // One is added when the members are made, and one at each assembly.
+  if (found.epoch + 2 >= EPOCHS_MAX || found.headLsn >= COUNTERS_MAX)
+    throw impossible(target, `epoch ${found.epoch}, LSN ${found.headLsn}`);
+}
+
+function impossible(target: string, found: string): KeelsonError {
+  return new KeelsonError('BACKUP_CORRUPT', `the HEAD of the repository at ${target} cannot be that of an array`, {
+    found,
+    expected: 'the identity of an array that Keelson made',
+    action: 'check the disks of the backup host',
+  });
 }

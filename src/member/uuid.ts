@@ -13,9 +13,13 @@ export function newUuid(random: Random): string {
   return uuidFromBytes(bytes);
 }
 
+export function isUuid(text: string): boolean {
+  return UUID_TEXT.test(text);
+}
+
 /** The 16 bytes of a UUID in text order. */
 export function uuidToBytes(uuid: string): Uint8Array {
-  assert(UUID_TEXT.test(uuid), 'a UUID in lower-case text form');
+  assert(isUuid(uuid), 'a UUID in lower-case text form');
   return new Uint8Array(Buffer.from(uuid.replaceAll('-', ''), 'hex'));
 }
 

@@ -1,11 +1,14 @@
 import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
-import type { Bytes, Lsn } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, type Lsn } from '../base/units.js';
+import { SEGMENTS_MAX } from './names.js';
 import type { RepositoryKey } from './repository-key.js';
 import { corruptFile, seal, unseal } from './sealed-file.js';
 
 const MAGIC = 'KLSNHEAD';
 const UUID_BYTES = 40;
 export const HASH_BYTES = 32;
+/** Numbers that are counted on from lie below this. */
+const COUNTERS_MAX = 2 ** 52;
 const BODY_BYTES = UUID_BYTES + 9 * 8 + HASH_BYTES;
 
 /** What the repository holds, in one small file that is replaced atomically, last. */
@@ -68,6 +71,11 @@ export function decodeHead(name: string, file: Uint8Array, key: RepositoryKey | 
     if (head.firstSegment > head.segment || (head.segment > 0 && head.firstSegment === 0)) {
       throw corruptFile(name, `first segment ${head.firstSegment} of ${head.segment}`, 'a first segment not after the newest');
     }
+    if (head.volumeBytes === 0 || head.volumeBytes % BLOCK_BYTES !== 0)
+      throw corruptFile(name, `a volume of ${head.volumeBytes} bytes`, 'whole blocks');
+    const { segment, headLsn, storedBytes } = head;
+    if (segment > SEGMENTS_MAX || headLsn >= COUNTERS_MAX || storedBytes >= COUNTERS_MAX)
+      throw corruptFile(name, `segment ${segment}, LSN ${headLsn}, ${storedBytes} bytes`, 'numbers that can be counted on from');
     return head;
   } catch (error) {
     if (error instanceof RecordRangeError) throw corruptFile(name, error.message, 'all fields in range');

@@ -5,6 +5,8 @@ export const CONFIG_NAME = 'keelson-repository';
 export const LEASE_NAME = 'lease';
 const TEMPORARY_PREFIX = 'tmp-';
 const METADATA_PREFIX = 'metadata-';
+/** Twelve digits. */
+export const SEGMENTS_MAX = 999_999_999_999;
 const SEGMENT = /^segment-(\d{12})-(\d{8,16})$/;
 const HEAD = /^HEAD-(\d{8,16})$/;
 /** What a target without atomic replacement leaves beside a name while it puts the new file in place. */

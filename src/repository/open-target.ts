@@ -10,7 +10,7 @@ import type { Target } from './target.js';
  */
 export function targetFor(url: string, credentials: SftpCredentials): Target {
   const parsed = parse(url);
-  const path = decodeURIComponent(parsed.pathname);
+  const path = decoded(parsed.pathname, url);
   if (parsed.protocol === 'file:') {
     if (parsed.hostname !== '' || path === '' || path === '/') throw badUrl(url);
     return new FileTarget(path.replace(/\/+$/, ''));
@@ -29,7 +29,7 @@ export function printableUrl(url: string): string {
 function sftpAddress(parsed: URL, path: string): SftpAddress {
   const host = parsed.hostname.replace(/^\[(.*)\]$/, '$1');
   const port = parsed.port === '' ? 22 : Number(parsed.port);
-  const user = decodeURIComponent(parsed.username);
+  const user = decoded(parsed.username, parsed.toString());
   const directory = path === '' ? '/' : path;
   return { host, port, user, directory, url: `sftp://${parsed.username}@${parsed.hostname}:${port}${parsed.pathname}` };
 }
@@ -37,6 +37,15 @@ function sftpAddress(parsed: URL, path: string): SftpAddress {
 function parse(url: string): URL {
   try {
     return new URL(url);
+  } catch {
+    throw badUrl(url);
+  }
+}
+
+/** Without its percent signs. */
+function decoded(part: string, url: string): string {
+  try {
+    return decodeURIComponent(part);
   } catch {
     throw badUrl(url);
   }

@@ -1,6 +1,6 @@
 import { RecordRangeError, RecordReader, RecordWriter } from '../base/codec.js';
 import { KeelsonError } from '../base/errors.js';
-import type { Bytes, Lsn } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, type Lsn } from '../base/units.js';
 import { HASH_BYTES } from './head.js';
 import { corruptFile } from './sealed-file.js';
 
@@ -96,6 +96,7 @@ export function decodeSegmentHeader(name: string, bytes: Uint8Array): SegmentFil
       arrayUuid: reader.text(UUID_BYTES),
     };
     if (reader.bytes(8 + RESERVED_BYTES).some((byte) => byte !== 0)) throw corruptFile(name, 'reserved bytes that are set', 'zeroes');
+    if (header.volumeBytes % BLOCK_BYTES !== 0) throw corruptFile(name, `a volume of ${header.volumeBytes} bytes`, 'whole blocks');
     return header;
   } catch (error) {
     if (error instanceof RecordRangeError) throw corruptFile(name, error.message, 'all fields in range');

@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes } from '../base/units.js';
+import { segmentName } from './names.js';
 import type { RepositoryKey, SegmentCipher } from './repository-key.js';
 import { corruptFile } from './sealed-file.js';
 import { decodeSegmentHeader, HEADER_BYTES, type SegmentFileHeader } from './segment-header.js';
@@ -48,6 +49,8 @@ export async function loadSegment(target: Target, name: string, key: RepositoryK
   if (!hash.equals(trailerBytes.subarray(TRAILER_COVERED_BYTES)))
     throw corruptFile(name, 'a segment hash that does not match', 'an undamaged header, index and trailer');
   const header = decodeSegmentHeader(name, headerBytes);
+  if (segmentName(header.segment, header.epoch) !== name)
+    throw corruptFile(name, `segment ${header.segment} of epoch ${header.epoch}`, 'the segment that its name says');
   if (header.encrypted !== (key !== null))
     throw corruptFile(name, header.encrypted ? 'an encrypted segment' : 'a segment in the clear', 'one like its repository');
   const cipher = key === null ? null : key.segmentCipher(header.salt);

@@ -1,6 +1,6 @@
-import { constants, type Stats } from 'node:fs';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir, statfs } from 'node:fs/promises';
-import type { Duplex } from 'node:stream';
+import { constants, type Dir, type Stats } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, opendir, rename, rm, rmdir, statfs } from 'node:fs/promises';
+import type { Duplex, Writable } from 'node:stream';
 import { JailRefusal, PathJail } from './path-jail.js';
 import { MalformedPacket, OPEN_FLAG, PacketReader, PacketSplitter, PacketWriter, REQUEST, RESPONSE, STATUS } from './sftp-packets.js';
 
@@ -23,16 +23,25 @@ interface OpenFile {
 }
 interface OpenDirectory {
   readonly path: string;
-  readonly names: string[];
+  /** Read as it is asked for: its names are nowhere all at once. */
+  readonly names: Dir;
 }
 
-/** One client's SFTP session (version 3) on an SSH channel, confined to `root`. Ends with the channel; a malformed packet ends the channel. */
-export async function serveSftp(channel: Duplex, root: string, extensions = EXTENSIONS): Promise<void> {
+/**
+ * One client's SFTP session (version 3) on an SSH channel, confined to `root`. Ends with the channel; a malformed packet ends the channel. A client that does not read its replies is not
+ * served on: what is held for it is what the channel takes before it asks to wait, and the replies of REQUESTS_IN_FLIGHT_MAX requests. behind: what the channel writes to, when that asks to
+ * wait as well (the window of an SSH channel is the client's word).
+ */
+export async function serveSftp(channel: Duplex, root: string, extensions = EXTENSIONS, behind?: Writable): Promise<void> {
   const session = new SftpServerSession(channel, new PathJail(root), extensions);
   const splitter = new PacketSplitter();
   try {
     for await (const chunk of channel) {
-      for (const packet of splitter.push(chunk as Buffer)) await session.accept(packet);
+      for (const packet of splitter.push(chunk as Buffer)) {
+        await taken(channel);
+        if (behind !== undefined) await taken(behind);
+        await session.accept(packet);
+      }
     }
   } catch (error) {
     if (!(error instanceof MalformedPacket) && !channel.destroyed) channel.destroy();
@@ -40,6 +49,19 @@ export async function serveSftp(channel: Duplex, root: string, extensions = EXTE
     await session.end();
     channel.end();
   }
+}
+
+/** Resolves when the stream takes more, or never will. */
+function taken(stream: Writable): Promise<void> | undefined {
+  if (!stream.writableNeedDrain || stream.destroyed) return undefined;
+  return new Promise((resolve) => {
+    const events = ['drain', 'close', 'error', 'finish'];
+    const over = (): void => {
+      for (const event of events) stream.off(event, over);
+      resolve();
+    };
+    for (const event of events) stream.on(event, over);
+  });
 }
 
 class SftpServerSession {
@@ -77,7 +99,7 @@ class SftpServerSession {
 
   async end(): Promise<void> {
     await Promise.allSettled(this.#running);
-    for (const open of this.#files.values()) if ('file' in open) await open.file.close().catch(() => undefined);
+    for (const open of this.#files.values()) await ('file' in open ? open.file : open.names).close().catch(() => undefined);
     this.#files.clear();
   }
 
@@ -166,7 +188,7 @@ class SftpServerSession {
     const found = this.#files.get(key);
     if (found === undefined) return this.#status(id, STATUS.failure, 'no such handle');
     this.#files.delete(key);
-    if ('file' in found) await found.file.close();
+    await ('file' in found ? found.file : found.names).close();
     this.#status(id, STATUS.ok, '');
   }
 
@@ -193,17 +215,17 @@ class SftpServerSession {
   }
 
   async #openDirectory(id: number, path: string): Promise<void> {
-    const names = await readdir(path);
     if (this.#files.size >= HANDLES_MAX) return this.#status(id, STATUS.failure, `${HANDLES_MAX} handles are open`);
-    this.#handleReply(id, { path, names });
+    this.#handleReply(id, { path, names: await opendir(path, { bufferSize: NAMES_A_REPLY }) });
   }
 
   async #readDirectory(id: number, blob: Buffer): Promise<void> {
     const directory = this.#files.get(handleKey(blob));
     if (directory === undefined || 'file' in directory) return this.#status(id, STATUS.failure, 'not a directory handle');
     const found: { readonly name: string; readonly stats: Stats }[] = [];
-    while (found.length < NAMES_A_REPLY && directory.names.length > 0) {
-      const name = directory.names.pop() as string;
+    while (found.length < NAMES_A_REPLY) {
+      const name = (await directory.names.read())?.name;
+      if (name === undefined) break;
       const stats = await lstat(`${directory.path}/${name}`).catch(() => null);
       if (stats !== null) found.push({ name, stats });
     }

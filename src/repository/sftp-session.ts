@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, type Socket } from 'node:net';
 import type { ClientErrorExtensions, ServerHostKeyAlgorithm, SFTPWrapper, Client as SshClient } from 'ssh2';
+import { type Clock, systemClock, type Timer } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
 import { judgeHostKey, knownKeyTypes, type KnownHost, parseKnownHosts } from './known-hosts.js';
 import { unreachable } from './target.js';
@@ -22,8 +23,10 @@ export interface SftpCredentials {
   readonly knownHosts: string;
 }
 
-/** TCP connect, key exchange and authentication together. A backup host over a slow line needs seconds, never this long. */
-const CONNECT_TIMEOUT_MS = 20_000;
+/** TCP connect, key exchange, authentication and the greeting of SFTP together. A backup host over a slow line needs seconds, never this long. */
+export const CONNECT_TIMEOUT_MS = 20_000;
+/** A server that lives (it answers keepalives) but answers none of our requests is given up: longer than the fsync of a large file on a slow disk. */
+export const REPLY_TIMEOUT_MS = 120_000;
 /** A silent peer is given up after interval x count = 30 s; without it a pulled cable would hang a publish for ever. */
 const KEEPALIVE_INTERVAL_MS = 10_000;
 const KEEPALIVE_COUNT_MAX = 3;
@@ -49,10 +52,15 @@ export class SftpSession {
   readonly url: string;
   readonly #client: SshClient;
   readonly #socket: Socket;
+  readonly #clock: Clock;
   readonly #waiting = new Set<(error: KeelsonError) => void>();
   #lost: KeelsonError | null = null;
+  #timer: Timer | null = null;
+  /** When the last request was answered, or the first one asked after a pause. */
+  #answeredAt = 0;
 
-  private constructor(client: SshClient, socket: Socket, sftp: SFTPWrapper, url: string) {
+  private constructor(client: SshClient, socket: Socket, sftp: SFTPWrapper, url: string, clock: Clock) {
+    this.#clock = clock;
     this.#client = client;
     this.#socket = socket;
     this.sftp = sftp;
@@ -65,12 +73,13 @@ export class SftpSession {
       reason = error;
       client.destroy();
     });
-    sftp.on('close', () => client.end());
+    // Requests on a closed channel would never be answered, however long the connection lives.
+    sftp.on('close', () => client.destroy());
     client.on('close', () => this.#lose(unreachable(url, 'the connection was lost', reason)));
   }
 
   /** Throws BACKUP_UNREACHABLE, BACKUP_HOST_KEY or BACKUP_AUTH. */
-  static async connect(address: SftpAddress, credentials: SftpCredentials): Promise<SftpSession> {
+  static async connect(address: SftpAddress, credentials: SftpCredentials, clock: Clock = systemClock): Promise<SftpSession> {
     const identity = await readCredential(credentials.identity, 'BACKUP_AUTH', 'the private key of the backup user', 'backup.identity');
     const hosts = await readCredential(credentials.knownHosts, 'BACKUP_HOST_KEY', 'the file of known host keys', 'backup.knownHosts');
     const known = parseKnownHosts(hosts.toString('utf8'));
@@ -81,7 +90,11 @@ export class SftpSession {
     const socket = connectSocket({ host: address.host, port: address.port, noDelay: true });
     const sftp = await new Promise<SFTPWrapper>((resolve, reject) => {
       let refused: KeelsonError | null = null;
+      const deadline = clock.after(CONNECT_TIMEOUT_MS, () =>
+        fail(unreachable(address.url, 'no connection', new Error(`no SFTP session within ${CONNECT_TIMEOUT_MS / 1000} s`))),
+      );
       const fail = (error: KeelsonError): void => {
+        deadline.cancel();
         client.destroy();
         socket.destroy();
         reject(error);
@@ -91,7 +104,10 @@ export class SftpSession {
       client.on('ready', () => {
         client.sftp((error, channel) => {
           if (error !== undefined) fail(unreachable(address.url, 'the server offers no SFTP', error));
-          else resolve(channel);
+          else {
+            deadline.cancel();
+            resolve(channel);
+          }
         });
       });
       try {
@@ -114,7 +130,7 @@ export class SftpSession {
     });
     client.removeAllListeners('error');
     client.removeAllListeners('close');
-    return new SftpSession(client, socket, sftp, address.url);
+    return new SftpSession(client, socket, sftp, address.url, clock);
   }
 
   get lost(): KeelsonError | null {
@@ -143,8 +159,36 @@ export class SftpSession {
       onLost(this.#lost);
       return null;
     }
+    if (this.#waiting.size === 0) this.#answeredAt = this.#clock.now();
     this.#waiting.add(onLost);
-    return () => this.#waiting.delete(onLost);
+    if (this.#timer === null) this.#guard(REPLY_TIMEOUT_MS);
+    return () => {
+      this.#answeredAt = this.#clock.now();
+      return this.#waiting.delete(onLost);
+    };
+  }
+
+  /** One timer for all requests: an answer only notes the time. */
+  #guard(delay_ms: number): void {
+    this.#timer = this.#clock.after(delay_ms, () => {
+      this.#timer = null;
+      if (this.#waiting.size === 0 || this.#lost !== null) return;
+      const left = this.#answeredAt + REPLY_TIMEOUT_MS - this.#clock.now();
+      if (left > 0) {
+        this.#guard(left);
+        return;
+      }
+      this.#lose(
+        unreachable(this.url, 'the connection was given up', new Error(`no request was answered for ${REPLY_TIMEOUT_MS / 1000} s`)),
+      );
+      this.#client.destroy();
+    });
+  }
+
+  /** Bytes that one WRITE request may carry: ssh2 would split a longer one, and send its second part from memory that is somebody else's by then. */
+  get writeBytesMax(): number {
+    const limit: unknown = Reflect.get(this.sftp, '_maxWriteLen');
+    return typeof limit === 'number' && limit >= 1 ? limit : Number.POSITIVE_INFINITY;
   }
 
   /** Sends what `requests` writes in as few system calls as the kernel takes. */
@@ -168,10 +212,11 @@ export class SftpSession {
   }
 
   #lose(error: KeelsonError): void {
-    this.#lost = error;
+    this.#timer?.cancel();
+    this.#lost ??= error;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
-    for (const onLost of waiting) onLost(error);
+    for (const onLost of waiting) onLost(this.#lost);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { SFTPWrapper } from 'ssh2';
+import { type Clock, systemClock } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
 import { REPLACED_SUFFIX } from './names.js';
 import { SftpSession, type SftpAddress, type SftpCredentials } from './sftp-session.js';
@@ -24,6 +25,28 @@ const READS_IN_FLIGHT_MAX = 32;
 /** With less than this left, a plain "failure" of a write is taken for a full file system: SFTP version 3 has no code of its own for it. */
 const FULL_BELOW_BYTES = 8 * 1024 * 1024;
 
+/** Names in one listing. A repository has one a publish; a server that goes on for ever must not fill our memory. */
+const NAMES_MAX = 1_000_000;
+
+export interface SftpLimits {
+  readonly clock?: Clock;
+  readonly namesMax?: number;
+}
+
+interface ListedFile {
+  readonly filename: string;
+  readonly attrs: { readonly size: number; readonly mode: number };
+}
+
+/** @types/ssh2 leaves the options out. full: names as they come, "." and ".." among them. */
+interface FullListing {
+  readdir(
+    handle: Buffer,
+    options: { readonly full: boolean },
+    done: (error: Error | undefined | null, list?: readonly ListedFile[]) => void,
+  ): void;
+}
+
 /** statvfs@openssh.com, as ssh2 hands it over. */
 interface FileSystemStatus {
   readonly f_frsize: number;
@@ -35,14 +58,18 @@ export class SftpTarget implements Target {
   readonly url: string;
   readonly #address: SftpAddress;
   readonly #credentials: SftpCredentials;
+  readonly #clock: Clock;
+  readonly #namesMax: number;
   #session: SftpSession | null = null;
   #connecting: Promise<SftpSession> | null = null;
   #posixRename = true;
   #fsync = true;
   #directorySync = true;
 
-  constructor(address: SftpAddress, credentials: SftpCredentials) {
+  constructor(address: SftpAddress, credentials: SftpCredentials, limits: SftpLimits = {}) {
     this.url = address.url;
+    this.#clock = limits.clock ?? systemClock;
+    this.#namesMax = limits.namesMax ?? NAMES_MAX;
     this.#address = address;
     this.#credentials = credentials;
   }
@@ -110,14 +137,35 @@ export class SftpTarget implements Target {
   }
 
   async list(): Promise<TargetEntry[]> {
-    const entries = await this.#call<readonly { filename: string; attrs: { size: number; mode: number } }[]>(
-      'listing the directory',
-      '',
-      (sftp, done) => sftp.readdir(this.#address.directory, done),
-    );
+    const what = 'listing the directory';
+    const handle = await this.#call<Buffer>(what, '', (sftp, done) => sftp.opendir(this.#address.directory, done));
+    const entries: ListedFile[] = [];
+    try {
+      for (let more = await this.#nextNames(handle); more !== null; more = await this.#nextNames(handle)) {
+        for (const entry of more) entries.push(entry);
+        // Each reply but the last brings a name, or the listing would not have to end.
+        if (more.length === 0 || entries.length > this.#namesMax)
+          throw unreachable(this.url, what, new Error(`a listing that does not end, after ${entries.length} names`));
+      }
+    } finally {
+      await this.#call<void>(what, '', (sftp, done) => sftp.close(handle, done)).catch(() => undefined);
+    }
     return entries
       .filter((entry) => (entry.attrs.mode & 0o170000) === 0o100000)
       .map((entry) => ({ name: entry.filename, bytes: entry.attrs.size }));
+  }
+
+  /** null at the end of the listing. */
+  async #nextNames(handle: Buffer): Promise<readonly ListedFile[] | null> {
+    const session = await this.#connected();
+    try {
+      return await session.call<readonly ListedFile[]>((done) =>
+        (session.sftp as unknown as FullListing).readdir(handle, { full: true }, done),
+      );
+    } catch (error) {
+      if (statusOf(error) === STATUS.eof) return null;
+      throw this.#failure(error, 'listing the directory', '');
+    }
   }
 
   async stat(name: string): Promise<number | null> {
@@ -148,7 +196,7 @@ export class SftpTarget implements Target {
 
   async #connected(): Promise<SftpSession> {
     if (this.#session !== null && this.#session.lost === null) return this.#session;
-    this.#connecting ??= SftpSession.connect(this.#address, this.#credentials).finally(() => {
+    this.#connecting ??= SftpSession.connect(this.#address, this.#credentials, this.#clock).finally(() => {
       this.#connecting = null;
     });
     this.#session = await this.#connecting;

@@ -33,12 +33,13 @@ export class SftpWriter implements TargetWriter {
 
   async write(bytes: Uint8Array): Promise<void> {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const most = Math.min(WRITE_BYTES, this.#session.writeBytesMax);
     for (let at = 0; at < buffer.length; ) {
       if (this.#inFlight > BURST_AT_MOST) await this.#below(BURST_AT_MOST + 1);
       if (this.#failed !== null) throw await this.#explain(this.#failed);
       this.#session.burst(() => {
-        for (; at < buffer.length && this.#inFlight < WRITES_IN_FLIGHT_MAX; at += WRITE_BYTES)
-          this.#send(buffer, at, Math.min(WRITE_BYTES, buffer.length - at));
+        for (; at < buffer.length && this.#inFlight < WRITES_IN_FLIGHT_MAX; at += most)
+          this.#send(buffer, at, Math.min(most, buffer.length - at));
       });
     }
   }

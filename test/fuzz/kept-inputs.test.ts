@@ -44,7 +44,7 @@ test('a superblock and a HEAD with a right checksum over a text that is not UTF-
   const head = encodeHead(
     {
       arrayUuid: 'a',
-      volumeBytes: 1,
+      volumeBytes: BLOCK_BYTES,
       epoch: 1,
       segment: 0,
       segmentEpoch: 0,

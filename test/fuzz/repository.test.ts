@@ -21,7 +21,7 @@ const HEAD: Head = {
   segment: 12,
   segmentEpoch: 6,
   segmentHash: new Uint8Array(32).fill(9),
-  headLsn: 2 ** 52,
+  headLsn: 2 ** 52 - 1,
   firstSegment: 3,
   storedBytes: 12345,
   time: 1_800_000_000_000,

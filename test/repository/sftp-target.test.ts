@@ -96,7 +96,17 @@ test('sftp: when the server goes, what is under way fails, and the next operatio
 });
 
 test('URLs that name no target are refused', (t) => {
-  for (const url of ['', 'nonsense', 'http://host/path', 'sftp://host/path', 'file://relative/path', 'file:///', 'sftp:///path']) {
+  for (const url of [
+    '',
+    'nonsense',
+    'http://host/path',
+    'sftp://host/path',
+    'file://relative/path',
+    'file:///',
+    'sftp:///path',
+    'sftp://u@host/%zz',
+    'sftp://%zz@host/p',
+  ]) {
     t.throws(() => targetFor(url, { identity: '', knownHosts: '' }), { code: 'BACKUP_URL' }, url);
   }
   t.is(targetFor('sftp://u:secret@host/p', { identity: '', knownHosts: '' }).url, 'sftp://u@host:22/p');

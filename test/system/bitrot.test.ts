@@ -19,9 +19,12 @@ const test = anyTest as TestFn<Context>;
 
 const MEMBER_BYTES = 64 * MIB;
 const RANGE = 96 * MIB;
-/** Both superblocks of a member lie in its first and in its last MiB. */
-const EDGE_BYTES = MIB;
-const SUPERBLOCK_BYTES = 4 * KIB;
+const BLOCK = 4 * KIB;
+/** Generation and epoch of a superblock and of a checkpoint, raised by 256: whoever believes it takes it for the newest of all. */
+const NEWEST = [25, 33];
+/** The first stripes of the bitmap, which lies behind header and member table of a checkpoint. */
+const BITMAP_AT = 2 * BLOCK;
+const BITMAP_START = Array.from({ length: 16 }, (_, i) => i);
 
 test.beforeEach((t) => {
   const scratch = new Scratch();
@@ -94,18 +97,28 @@ for (const end of ['stop', 'kill'] as const) {
       await fill(t, seed, end);
       const reset = keep(t);
       const cases: { member: string; zones: readonly Zone[]; step: number; counts: boolean }[] = [];
-      const victims = [members[below(6)] as string, members[6 + below(2)] as string];
+      // Of checkpoints alike the first member's counts.
+      const victims = [members[end === 'stop' ? 0 : below(6)] as string, members[6 + below(2)] as string];
       for (const member of victims) {
         const zones = await memberZones(array, member);
-        const first: Zone = { name: 'first superblock', offset: 0, length: SUPERBLOCK_BYTES };
-        const last: Zone = { name: 'last superblock', offset: statSync(member).size - EDGE_BYTES, length: EDGE_BYTES };
+        const pair = { length: 2 * BLOCK, telling: [...NEWEST, ...NEWEST.map((at) => BLOCK + at)] };
+        const first: Zone = { name: 'first superblocks', offset: 0, ...pair };
+        const last: Zone = { name: 'last superblocks', offset: statSync(member).size - 2 * BLOCK, ...pair };
+        const bitmap = ({ name, offset }: Zone): Zone => ({
+          name: `bitmap of the ${name}`,
+          offset: offset + BITMAP_AT,
+          length: BLOCK,
+          telling: BITMAP_START,
+        });
+        const checkpointA = { ...zones.checkpointA, telling: NEWEST };
+        const checkpointB = { ...zones.checkpointB, telling: NEWEST };
         const plain = [
           [first],
           [last],
           [first, last],
-          [zones.checkpointA],
-          [zones.checkpointB],
-          [zones.checkpointA, zones.checkpointB],
+          [checkpointA],
+          [bitmap(checkpointA), bitmap(checkpointB)],
+          [checkpointA, checkpointB],
           [zones.integrity],
           [zones.journal],
           [zones.data],

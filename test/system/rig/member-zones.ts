@@ -6,6 +6,8 @@ export interface Zone {
   readonly name: string;
   readonly offset: number;
   readonly length: number;
+  /** Bytes of the zone of which a bit is flipped in any case: where a reader that does not look at checksums is led astray. */
+  readonly telling?: readonly number[];
 }
 
 /** Where the zones of a member lie, as `inspect --json` says it: the numbers are looked for by name, wherever in its answer they stand. */
@@ -46,13 +48,14 @@ export function flipBits(file: string, zone: Zone, below: (bound: number) => num
   const fd = openSync(file, 'r+');
   const byte = Buffer.alloc(1);
   let flipped = 0;
-  for (let at = 0; at < zone.length; at += step) {
-    const position = zone.offset + at + below(Math.min(step, zone.length - at));
+  const flip = (position: number, bit: number): void => {
     readSync(fd, byte, 0, 1, position);
-    byte[0] = (byte[0] ?? 0) ^ (1 << below(8));
+    byte[0] = (byte[0] ?? 0) ^ (1 << bit);
     writeSync(fd, byte, 0, 1, position);
     flipped++;
-  }
+  };
+  for (let at = 0; at < zone.length; at += step) flip(zone.offset + at + below(Math.min(step, zone.length - at)), below(8));
+  for (const at of zone.telling ?? []) flip(zone.offset + at, 0);
   closeSync(fd);
   return flipped;
 }

@@ -28,11 +28,15 @@ test('block status says of each block whether it is a hole and whether it is off
   t.is(status(), '..DDD....D......', 'the stripes are on this host');
   await fixture.drain();
   t.is(status(), '..ddd....d......');
+  // Nothing is destaged meanwhile.
+  const hold = await engine.lock(Float64Array.of(0, 1, 2, 3));
   await model.write(3, 1, 'trim');
   await model.write(9, 1);
   t.is(status(), '..d:d....D......');
-  await engine.destageLoop.drainAll();
   await fixture.drain();
+  t.is(status(), '..d.d....d......', 'drained before it is destaged');
+  engine.locks.release(hold);
+  await engine.destageLoop.drainAll();
   t.is(status(), '..d.d....d......');
   await model.write(4, 2, 'zeroes');
   t.is(status(), '..d.::...d......');

@@ -54,6 +54,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("crc32c", Napi::Function::New(env, crc32c::crc32cOf, "crc32c"));
   exports.Set("crcBlocks", Napi::Function::New(env, crc32c::crcBlocks, "crcBlocks"));
   exports.Set("crcRun", Napi::Function::New(env, crc32c::crcRun, "crcRun"));
+  exports.Set("copyCrcRun", Napi::Function::New(env, crc32c::copyCrcRun, "copyCrcRun"));
   exports.Set("isZero", Napi::Function::New(env, crc32c::isZeroOf, "isZero"));
   exports.Set("openDevice", Napi::Function::New(env, io::openDevice, "openDevice"));
   exports.Set("closeDevice", Napi::Function::New(env, io::closeDevice, "closeDevice"));

@@ -32,6 +32,16 @@ std::string tryLength(const Implementation& implementation, size_t length, Place
   return std::string(implementation.name) + ": wrong checksum of " + std::to_string(length) + " bytes, place " + std::to_string(static_cast<int>(place));
 }
 
+std::string tryCopy(const Implementation& implementation, Place place, GuardedRanges& ranges, Random& random) {
+  constexpr size_t kBytes = crc32c::kBlockBytes;
+  const uint8_t* const from = ranges.place(0, kBytes, place, random);
+  uint8_t* const to = ranges.place(1, kBytes, place, random);
+  const uint32_t state = static_cast<uint32_t>(random.next());
+  const uint32_t found = implementation.copyBlock(state, from, to, random.below(2) == 0);
+  if (found == updateSlowly(state, from, kBytes) && std::memcmp(from, to, kBytes) == 0 && ranges.intact(0) && ranges.intact(1)) return "";
+  return std::string(implementation.name) + ": wrong copy or its checksum, place " + std::to_string(static_cast<int>(place));
+}
+
 std::string tryZeroes(size_t length, Place place, GuardedRanges& ranges, Random& random) {
   uint8_t* const data = ranges.place(0, length, place, random);
   for (size_t i = 0; i < length; i++) data[i] = 0;
@@ -46,7 +56,7 @@ std::string tryZeroes(size_t length, Place place, GuardedRanges& ranges, Random&
 }  // namespace
 
 std::string checkCrc32c(uint64_t seed) {
-  GuardedRanges ranges(1, kLongMax);
+  GuardedRanges ranges(2, kLongMax);
   GuardedRanges shortRanges(1, kLengthsMax);
   for (const Implementation* implementation : crc32c::availableImplementations()) {
     Random random(seed);
@@ -57,7 +67,8 @@ std::string checkCrc32c(uint64_t seed) {
         if (!failure.empty()) return failure;
       }
       for (size_t i = 0; i < kLongs; i++) {
-        const std::string failure = tryLength(*implementation, random.below(kLongMax), place, ranges, random);
+        std::string failure = tryLength(*implementation, random.below(kLongMax), place, ranges, random);
+        if (failure.empty()) failure = tryCopy(*implementation, place, ranges, random);
         if (!failure.empty()) return failure;
       }
     }

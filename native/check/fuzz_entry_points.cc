@@ -152,6 +152,8 @@ void checksum(FakeEnvironment& environment, Arguments& arguments, uint8_t which)
   }
   if (which == 3) {
     call(environment, crc32c::crcRun, {memory, arguments.number(size), arguments.number(65535), arguments.number(4), arguments.words(16), arguments.number(8)});
+    call(environment, crc32c::copyCrcRun,
+         {memory, arguments.number(size), memory, arguments.number(size), arguments.number(65535), arguments.number(4), arguments.words(16), arguments.number(8)});
   }
 }
 

@@ -66,6 +66,27 @@ void crcRun(const Napi::CallbackInfo& info) {
   }
 }
 
+void copyCrcRun(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const View<uint8_t> source = bytesArgument(info[0], "source");
+  const uint64_t sourceOffset = countArgument(info[1], kSafeInteger, "sourceOffset");
+  const View<uint8_t> memory = bytesArgument(info[2], "memory");
+  const uint64_t offset = countArgument(info[3], kSafeInteger, "offset");
+  const uint64_t firstAddress = countArgument(info[4], kSafeInteger, "firstAddress");
+  const uint64_t count = countArgument(info[5], kSafeInteger / kBlockBytes, "count");
+  const View<uint32_t> out = wordsArgument(info[6], "out");
+  const uint64_t outIndex = countArgument(info[7], kSafeInteger, "outIndex");
+  const Implementation& implementation = chosen(env);
+  const uint64_t bytes = count * kBlockBytes;
+  requireRoom(env, outIndex, count, out.length, "out");
+  requireInside(env, static_cast<double>(sourceOffset), bytes, source.length, "sourceOffset");
+  requireInside(env, static_cast<double>(offset), bytes, memory.length, "offset");
+  const uintptr_t from = reinterpret_cast<uintptr_t>(source.data) + sourceOffset;
+  const uintptr_t to = reinterpret_cast<uintptr_t>(memory.data) + offset;
+  if (from < to + bytes && to < from + bytes) throw Napi::RangeError::New(env, "the blocks lie over the place that they are copied to");
+  copyBlocks(implementation, firstAddress, source.data + sourceOffset, memory.data + offset, count, out.data + outIndex);
+}
+
 Napi::Value isZeroOf(const Napi::CallbackInfo& info) {
   const View<uint8_t> memory = bytesArgument(info[0], "memory");
   const uint64_t offset = countArgument(info[1], kSafeInteger, "offset");

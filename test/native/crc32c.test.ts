@@ -87,6 +87,29 @@ test('blocks are seeded with their own address', (t) => {
   for (let i = 0; i < 3; i++) t.is(run[i], seededBlock(2 ** 40 + i, memory.subarray(5 + i * BLOCK, 5 + (i + 1) * BLOCK)));
 });
 
+test('a copied run is copied, checksummed as crcRun does it, and touches nothing else', (t) => {
+  // 20 blocks go past the cache, at aligned places.
+  for (const [blocks, from, to] of [
+    [1, 3, 64],
+    [3, 64, 1],
+    [20, 5, 128],
+    [20, 0, 77],
+  ] as const) {
+    const source = new Uint8Array(blocks * BLOCK + 100);
+    seededRandom(blocks + to).fill(source);
+    const before = source.slice();
+    const memory = new Uint8Array(blocks * BLOCK + 200).fill(7);
+    const [out, expected] = [new Uint32Array(blocks + 1), new Uint32Array(blocks + 1)];
+    addon.copyCrcRun(source, from, memory, to, 2 ** 40, blocks, out, 1);
+    addon.crcRun(source, from, 2 ** 40, blocks, expected, 1);
+    t.deepEqual(out, expected);
+    t.deepEqual(source, before);
+    const copied = new Uint8Array(blocks * BLOCK + 200).fill(7);
+    copied.set(source.subarray(from, from + blocks * BLOCK), to);
+    t.deepEqual(memory, copied);
+  }
+});
+
 test('isZero sees a single bit anywhere', (t) => {
   for (const length of [0, 1, 15, 255, 256, 257, 700]) {
     const memory = new Uint8Array(length + 2).fill(1);
@@ -112,5 +135,12 @@ test('wrong arguments of the checksum functions are refused', (t) => {
   t.throws(() => addon.crcBlocks(memory, new Float64Array([1]), one, 1, new Uint32Array(1), 0), { instanceOf: RangeError });
   t.throws(() => addon.crcBlocks(memory, one, new Float64Array([2 ** 53]), 1, new Uint32Array(1), 0), { instanceOf: RangeError });
   t.throws(() => addon.crcRun(memory, 0, 0, 2, new Uint32Array(2), 0), { instanceOf: RangeError });
+  const two = new Uint8Array(2 * BLOCK + 1);
+  t.throws(() => addon.copyCrcRun(two, 0, two, BLOCK - 1, 0, 1, new Uint32Array(1), 0), { instanceOf: RangeError }, 'onto itself');
+  t.throws(() => addon.copyCrcRun(two, BLOCK - 1, two, 0, 0, 1, new Uint32Array(1), 0), { instanceOf: RangeError }, 'onto itself');
+  t.notThrows(() => addon.copyCrcRun(two, 0, two, BLOCK, 0, 1, new Uint32Array(1), 0));
+  t.throws(() => addon.copyCrcRun(memory, 1, two, 0, 0, 1, new Uint32Array(1), 0), { instanceOf: RangeError });
+  t.throws(() => addon.copyCrcRun(memory, 0, two, BLOCK + 2, 0, 1, new Uint32Array(1), 0), { instanceOf: RangeError });
+  t.throws(() => addon.copyCrcRun(memory, 0, two, 0, 0, 1, new Uint32Array(1), 1), { instanceOf: RangeError });
   t.throws(() => addon.isZero(memory, 0, BLOCK + 1), { instanceOf: RangeError });
 });

@@ -6,6 +6,7 @@ import type { Random } from '../base/random.js';
 import { type Bytes, roundDown } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { Device, DeviceProvider } from '../device/device.js';
+import { syncDevice, writeDevice } from '../device/promise-io.js';
 import { MATRIX_VERSION } from '../erasure/matrix.js';
 import { computeLayout, memberBytesFor, stripesFor } from '../member/layout.js';
 import { writeNewMember } from '../member/member.js';
@@ -81,6 +82,7 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
     }
     if (!options.force) await refuseRecognised(devices, region);
     const shape = shapeOf(settings, options, stripes, random);
+    if (options.identity !== undefined) await forgetRings(devices, shape, dataRole, region);
     await writeAll(devices, shape, dataRole, options, random, region);
     const geometry = new StripeGeometry(settings.stripe.dataShards, settings.stripe.parity, settings.stripe.chunkBytes, stripes);
     return { uuid: shape.arrayUuid, name: shape.name, volumeBytes: geometry.volumeBlocks * BLOCK_BYTES, members: devices.length };
@@ -224,6 +226,20 @@ async function writeAll(
     };
     await writeNewMember(device, superblock, checkpoint, region);
   }
+}
+
+/** A former member of the array that is restored has batches with its tag, of any epoch: the log that begins now must not find one of them beyond its end. */
+async function forgetRings(devices: readonly Device[], shape: ArrayShape, dataRole: MemberRole, region: SlabRegion): Promise<void> {
+  region.slab.view.fill(0, region.offset, region.offset + region.bytes);
+  const forget = async (device: Device, index: number): Promise<void> => {
+    const role = index < shape.dataMembers ? dataRole : 'journal';
+    if (role === 'data') return;
+    const { journalOffset } = layoutOf(shape, role, device.sizeBytes);
+    for (let at = 0; at < shape.ringBytes; at += region.bytes)
+      await writeDevice(device, region.offset, journalOffset + at, Math.min(region.bytes, shape.ringBytes - at));
+    await syncDevice(device);
+  };
+  await Promise.all(devices.map(forget));
 }
 
 /** Zones of a member of this array; they follow from the shape, only the place of the last superblocks from the device's size. */

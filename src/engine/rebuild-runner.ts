@@ -189,6 +189,7 @@ export class RebuildRunner {
       members: () => state.memberView(),
       isWritten: (stripe: number) => state.isWritten(stripe),
       changed: (stripe: number) => state.markChanged(stripe),
+      destages: () => state.lostDataMembers().length <= state.geometry.m,
       takesFromRing: () => {
         this.#reach = journal.headSeq + 1;
       },

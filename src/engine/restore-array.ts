@@ -1,24 +1,16 @@
-import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Bytes, Lsn } from '../base/units.js';
-import type { Settings } from '../config/settings.js';
-import type { DeviceProvider } from '../device/device.js';
 import { eachLostBlock, restoreImage } from '../rebuild/restore.js';
 import { COUNTERS_MAX, EPOCHS_MAX } from '../member/layout.js';
 import { isUuid } from '../member/uuid.js';
 import type { Backup, BackupState } from '../repository/backup.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
-import { assembleArray } from './assemble.js';
+import { type AssembleOptions, assembleArray } from './assemble.js';
 import { createArray } from './create.js';
-import type { EngineLog } from './log.js';
 
-export interface RestoreArrayOptions {
-  readonly settings: Settings;
+export interface RestoreArrayOptions extends Omit<AssembleOptions, 'restoring'> {
   readonly force: boolean;
-  readonly clock: Clock;
-  readonly log: EngineLog;
-  readonly provider: (slab: Slab) => DeviceProvider;
   readonly backup: (slab: Slab) => Backup;
   readonly onProgress: (doneBytes: Bytes, totalBytes: Bytes) => void;
 }
@@ -37,7 +29,6 @@ const PROBE_SLAB_BYTES = 8 * 1024 * 1024;
  * after the image's LSN. Throws as createArray and Backup.open do.
  */
 export async function restoreArray(options: RestoreArrayOptions): Promise<RestoredArray> {
-  const { settings, clock } = options;
   const probe = options.backup(Slab.allocate(PROBE_SLAB_BYTES));
   const found = await probe.open({ arrayUuid: '', epoch: 0, volumeBytes: 0, create: false, readOnly: true }).finally(() => probe.close());
   if (found.headLsn === 0) {
@@ -49,13 +40,10 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
   }
   refuseImpossible(probe.target, found);
   await createArray({
-    settings,
-    force: options.force,
-    clock,
-    provider: options.provider,
+    ...options,
     identity: { uuid: found.arrayUuid, epoch: found.epoch, lsn: found.headLsn, volumeBytes: found.volumeBytes },
   });
-  const engine = await assembleArray({ settings, clock, log: options.log, provider: options.provider, restoring: true });
+  const engine = await assembleArray({ ...options, restoring: true });
   const backup = options.backup(engine.parts.slab);
   try {
     const again = await backup.open({

@@ -38,6 +38,9 @@ export interface SlowReadCounters {
   unavailable: number;
 }
 
+/** Ways from the ring to the backup for blocks that are written again on the way. */
+const ROUNDS_MAX = 4;
+
 /** Where a block was had from. */
 export const HAD_NOWHERE = 0;
 export const HAD_RING = 1;
@@ -93,10 +96,14 @@ export class BlockRecovery {
     const newestInBackup: number[] = [];
     if (how.ringFirst) open = await this.#fromRing(blocks, pages, open, result, true, newestInBackup);
     if (open.length > 0 && how.trusted) open = await this.#fromStripes(blocks, pages, open, result, how);
-    if (open.length > 0) open = await this.#fromRing(blocks, pages, open, result, false, newestInBackup);
-    open.push(...newestInBackup);
-    open.sort((a, b) => a - b);
-    if (open.length > 0) open = await this.#fromBackup(blocks, pages, open, result);
+    for (let round = 0; round < ROUNDS_MAX && open.length + newestInBackup.length > 0; round++) {
+      // What was written meanwhile is not looked for in the backup: it is in the ring again.
+      if (round > 0 && !open.some((i) => this.#host.journal.index.lookup(blocks[i] as number) >= 0)) break;
+      open = await this.#fromRing(blocks, pages, open, result, false, newestInBackup);
+      open.push(...newestInBackup.splice(0));
+      open.sort((a, b) => a - b);
+      if (open.length > 0) open = await this.#fromBackup(blocks, pages, open, result);
+    }
     for (const i of open) {
       result.errors[i] ??= dataUnavailable(blocks[i] as number, 'neither the stripes, nor the journal, nor the backup has it');
       this.counters.unavailable++;

@@ -18,6 +18,8 @@ export interface RebuildHost extends SourceHost {
   members(): MemberView;
   isWritten(stripe: StripeIndex): boolean;
   changed(stripe: StripeIndex): void;
+  /** False while more members are not whole than parity covers: nothing is destaged then. */
+  destages(): boolean;
   /** Rows are about to be written with what the ring has, undestaged segments included. */
   takesFromRing(): void;
   /** Blocks of the stripe may have been given up. */

@@ -143,8 +143,9 @@ export class Rebuilder {
   #parityCovers(stripes: Float64Array): boolean {
     const covers = this.#lostShards(stripes[0] as number) <= this.#host.geometry.m;
     if (!stripes.some((stripe) => this.#host.isUntrusted(stripe))) return covers;
-    // Destaging writes them again, and knows better than to give up what a torn row has lost.
-    if (covers)
+    // Destaging writes them again, and knows better than to give up what a torn row has lost. It waits in its turn while too many members are not whole: then journal and
+    // backup have what the torn rows need.
+    if (covers && (this.#host.destages() || this.#host.backup() === null))
       throw new KeelsonError('REBUILD_WAITS', 'stripes that a crash may have torn are not written again yet', {
         action: 'rebuild goes on when what was journaled before the crash is destaged',
       });

@@ -49,8 +49,7 @@ export async function checkImage(
       return { promise: 'P9', message: `the backup cannot be opened: ${String(error)}` };
     published = false;
   }
-  let newestSeen = 0;
-  let oldestGone = Number.POSITIVE_INFINITY;
+  const order = new ImageOrder(history, floor);
   for (let first = 0; first < history.blocks; first += RUN_BLOCKS) {
     const blocks = Math.min(RUN_BLOCKS, history.blocks - first);
     const crcs = new Uint32Array(blocks);
@@ -65,20 +64,41 @@ export async function checkImage(
       const wrong = history.check(bytes, first * CELLS_A_BLOCK, history.moment());
       if (wrong !== null) return { promise: 'P7', message: `the drained image: ${wrong.message}` };
     }
-    for (const [i, shown] of history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
-      const cell = first * CELLS_A_BLOCK + i;
-      const image = history.imageOf(cell, shown);
-      if (image === null)
-        return { promise: 'P7', message: `block ${Math.floor(cell / CELLS_A_BLOCK)} of the image shows what was never written there` };
-      newestSeen = Math.max(newestSeen, image.from);
-      oldestGone = Math.min(oldestGone, image.missing);
-      if (image.missing <= floor)
-        return { promise: 'P3', message: `block ${Math.floor(cell / CELLS_A_BLOCK)} of the image is older than what was drained` };
-    }
+    const found = order.take(bytes, first);
+    if (found !== null) return found;
     count('P7', blocks);
   }
   await repository.close();
-  if (oldestGone < newestSeen)
+  return order.end();
+}
+
+/** Holds an image, block after block, against what may be left: the volume of some moment, with everything that was acknowledged before `floor`. */
+export class ImageOrder {
+  readonly #history: VolumeHistory;
+  readonly #floor: number;
+  #newestSeen = 0;
+  #oldestGone = Number.POSITIVE_INFINITY;
+
+  constructor(history: VolumeHistory, floor: number) {
+    this.#history = history;
+    this.#floor = floor;
+  }
+
+  /** first: the first block of bytes. */
+  take(bytes: Uint8Array, first: number): Finding | null {
+    for (const [i, shown] of this.#history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
+      const block = first + Math.floor(i / CELLS_A_BLOCK);
+      const image = this.#history.imageOf(first * CELLS_A_BLOCK + i, shown);
+      if (image === null) return { promise: 'P7', message: `block ${block} of the image shows what was never written there` };
+      this.#newestSeen = Math.max(this.#newestSeen, image.from);
+      this.#oldestGone = Math.min(this.#oldestGone, image.missing);
+      if (image.missing <= this.#floor) return { promise: 'P3', message: `block ${block} of the image is older than what was drained` };
+    }
+    return null;
+  }
+
+  end(): Finding | null {
+    if (this.#oldestGone >= this.#newestSeen) return null;
     return { promise: 'P7', message: 'the image holds a write without one that was acknowledged before it was asked for' };
-  return null;
+  }
 }

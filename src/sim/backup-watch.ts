@@ -10,6 +10,8 @@ import type { Finding, VolumeHistory } from './volume-history.js';
 
 /** A drain that failed at the end of a run is tried again after this. */
 const RETRY_US = 100_000;
+/** So long after the last error of the host it may still be missed: a connection is opened again in many steps, and a slow host takes its time for each. */
+export const TROUBLE_US = 10_000_000;
 
 export interface BackupNews {
   readonly fail: (finding: Finding) => void;
@@ -20,6 +22,8 @@ export interface BackupNews {
 export class BackupWatch {
   readonly host = new SimulatedHost();
   #floor = 0;
+  #troubledAt_us = Number.NEGATIVE_INFINITY;
+  onFault: (kind: string) => void = () => {};
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #news: BackupNews;
@@ -28,6 +32,15 @@ export class BackupWatch {
     this.#scheduler = scheduler;
     this.#random = random;
     this.#news = news;
+    this.host.onFault = (kind) => {
+      this.#troubledAt_us = scheduler.now_us;
+      this.onFault(kind);
+    };
+  }
+
+  /** The host answered with an error not long ago. */
+  get troubled(): boolean {
+    return this.#scheduler.now_us - this.#troubledAt_us < TROUBLE_US;
   }
 
   attach(engine: ArrayEngine, process: SimulatedProcess, memory: Uint8Array): void {
@@ -46,6 +59,11 @@ export class BackupWatch {
       },
       () => undefined,
     );
+  }
+
+  /** Everything acknowledged before this moment of the history was said to be drained. */
+  get floor(): number {
+    return this.#floor;
   }
 
   /** P3, P7, P9: what would be left if the host lost its power and everything else were gone. */

@@ -2,31 +2,39 @@ import { BLOCK_BYTES } from '../base/units.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import type { BlockVolume } from '../engine/block-volume.js';
 import { STRIPE_DONE } from '../stripe/stripe-pool.js';
+import { ImageOrder } from './backup-checks.js';
 import { CELLS_A_BLOCK } from './cell-content.js';
 import type { Finding, VolumeHistory } from './volume-history.js';
 
 const RUN_BLOCKS = 16;
 type Count = (promise: string, times?: number) => void;
 
-/** Reads the volume in runs, with nothing else going on; each run is handed over before the next one is asked for. */
+/** Reads the volume in runs, with nothing else going on; each run is handed over before the next one is asked for. again: whether one that failed is to be read again. */
 async function readAll(
   volume: BlockVolume,
   blocks: number,
   take: (bytes: Uint8Array, first: number) => Finding | null,
+  again: () => Promise<boolean> = () => Promise.resolve(false),
 ): Promise<Finding | null> {
   for (let first = 0; first < blocks; first += RUN_BLOCKS) {
     const count = Math.min(RUN_BLOCKS, blocks - first);
-    const finding = await new Promise<Finding | null>((resolve) => {
-      volume.read(first * BLOCK_BYTES, count * BLOCK_BYTES, (error, payload) => {
-        if (error !== null || payload === null) {
-          resolve({ promise: 'P8', message: `blocks ${first} to ${first + count - 1} cannot be read: ${error?.describe() ?? 'nothing'}` });
-          return;
-        }
-        const found = take(payload.bytes, first);
-        payload.release();
-        resolve(found);
+    const one = (): Promise<Finding | null> =>
+      new Promise((resolve) => {
+        volume.read(first * BLOCK_BYTES, count * BLOCK_BYTES, (error, payload) => {
+          if (error !== null || payload === null) {
+            resolve({
+              promise: 'P8',
+              message: `blocks ${first} to ${first + count - 1} cannot be read: ${error?.describe() ?? 'nothing'}`,
+            });
+            return;
+          }
+          const found = take(payload.bytes, first);
+          payload.release();
+          resolve(found);
+        });
       });
-    });
+    let finding = await one();
+    while (finding?.promise === 'P8' && (await again())) finding = await one();
     if (finding !== null) return finding;
   }
   return null;
@@ -41,20 +49,26 @@ export async function checkAfterCrash(
   history: VolumeHistory,
   promise: 'P1' | 'P2',
   count: Count,
+  again: () => Promise<boolean>,
 ): Promise<Finding | null> {
   let newestSeen = 0;
   let oldestGone = Number.POSITIVE_INFINITY;
-  const finding = await readAll(volume, history.blocks, (bytes, first) => {
-    const wrong = history.check(bytes, first * CELLS_A_BLOCK, Number.POSITIVE_INFINITY);
-    if (wrong !== null) return { promise, message: `after the crash ${wrong.message}` };
-    for (const [i, version] of history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
-      const cell = first * CELLS_A_BLOCK + i;
-      oldestGone = Math.min(oldestGone, history.firstMissing(cell, version));
-      newestSeen = Math.max(newestSeen, history.settle(cell, version));
-    }
-    count(promise, bytes.length / BLOCK_BYTES);
-    return null;
-  });
+  const finding = await readAll(
+    volume,
+    history.blocks,
+    (bytes, first) => {
+      const wrong = history.check(bytes, first * CELLS_A_BLOCK, Number.POSITIVE_INFINITY);
+      if (wrong !== null) return { promise, message: `after the crash ${wrong.message}` };
+      for (const [i, version] of history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
+        const cell = first * CELLS_A_BLOCK + i;
+        oldestGone = Math.min(oldestGone, history.firstMissing(cell, version));
+        newestSeen = Math.max(newestSeen, history.settle(cell, version));
+      }
+      count(promise, bytes.length / BLOCK_BYTES);
+      return null;
+    },
+    again,
+  );
   if (finding !== null) return finding;
   if (oldestGone < newestSeen) {
     return {
@@ -63,6 +77,21 @@ export async function checkAfterCrash(
     };
   }
   return null;
+}
+
+/** What a restore gave: the volume of some moment with everything that was said to be drained (P7, P9), and from now on that is the volume. */
+export async function checkRestored(volume: BlockVolume, history: VolumeHistory, floor: number, count: Count): Promise<Finding | null> {
+  const order = new ImageOrder(history, floor);
+  const shown: Int32Array[] = [];
+  const finding = await readAll(volume, history.blocks, (bytes, first) => {
+    shown.push(history.grid.shown(bytes, first * CELLS_A_BLOCK));
+    count('P9', bytes.length / BLOCK_BYTES);
+    return order.take(bytes, first);
+  });
+  const moment = history.moment();
+  for (const [run, versions] of shown.entries())
+    for (const [i, version] of versions.entries()) history.restored(run * RUN_BLOCKS * CELLS_A_BLOCK + i, version, moment);
+  return finding ?? order.end();
 }
 
 /** Every block shows what it has to. */

@@ -1,3 +1,4 @@
+import type { KeelsonError } from '../base/errors.js';
 import type { BlockVolume } from '../engine/block-volume.js';
 import { CELLS_A_BLOCK } from './cell-content.js';
 import type { ClientRequest, RequestSource } from './client-requests.js';
@@ -17,8 +18,8 @@ export interface ClientHost {
   readonly began: () => void;
   /** A write was acknowledged. */
   readonly acknowledged: () => void;
-  /** An error reply: may the array answer so now? */
-  readonly refused: (what: 'read' | 'write' | 'flush', code: string) => void;
+  /** An error reply to what was asked for at began_us: may the array answer so? */
+  readonly refused: (what: 'read' | 'write' | 'flush', error: KeelsonError | null, began_us: number) => void;
 }
 
 /** Block clients of one process: reads, writes, flushes, trims and zeroes, overlapping and in flight together, each reply held against the history. */
@@ -82,7 +83,8 @@ export class Clients {
       count = Math.max(0, end - first);
     }
     const record = history.submit(first, count, kind !== 'write');
-    const done = (error: { code: string } | null): void => {
+    const began_us = this.#process.scheduler.now_us;
+    const done = (error: KeelsonError | null): void => {
       if (!this.#answer()) return;
       if (!leaves) {
         if (error === null) {
@@ -90,7 +92,7 @@ export class Clients {
           this.#host.acknowledged();
         } else {
           history.refuse(record);
-          this.#host.refused('write', error.code);
+          this.#host.refused('write', error, began_us);
         }
       }
       this.#next(lane);
@@ -104,9 +106,10 @@ export class Clients {
     const { history } = this.#host;
     const length = history.grid.bytesOf(cell, cells);
     const from = history.beginRead();
+    const began_us = this.#process.scheduler.now_us;
     this.#volume.read(history.grid.offsetOf(cell), length, (error, payload) => {
       if (!this.#answer()) return;
-      if (error !== null || payload === null) this.#host.refused('read', error?.code ?? 'INTERNAL');
+      if (error !== null || payload === null) this.#host.refused('read', error, began_us);
       else {
         this.#host.count('P5');
         const finding = payload.bytes.length === length ? history.check(payload.bytes, cell, from) : shortRead(payload.bytes);
@@ -121,10 +124,11 @@ export class Clients {
   #flush(lane: number): void {
     const { history } = this.#host;
     const from = history.moment();
+    const began_us = this.#process.scheduler.now_us;
     this.#volume.flush((error) => {
       if (!this.#answer()) return;
       if (error === null) history.flushed(from);
-      else this.#host.refused('flush', error.code);
+      else this.#host.refused('flush', error, began_us);
       this.#next(lane);
     });
   }

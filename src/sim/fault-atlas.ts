@@ -19,6 +19,9 @@ export type Zone = (typeof ZONES)[number];
  *   journal copies    at most R - 1 members of the ring, while each segment has a copy beside them; also during assembly
  *   a crash           may come while stripe members are away, if the members' tables say so; not while they hold damage that nobody has found, since a row that is torn
  *                     and damaged at a time is two losses of one row: without a backup only parity beyond that covers it
+ *   beyond parity     any stripe members, up to all, while the backup has what was drained and each segment that was not has a copy on a member of the ring that is out of
+ *                     harm's way: such a loss rests on nothing that a crash takes
+ *   everything        but the backup, once that has an image: then what was not drained is gone (P9)
  */
 export class FaultAtlas {
   readonly #shape: ScenarioShape;
@@ -35,6 +38,10 @@ export class FaultAtlas {
   #undestaged: number[][] = [];
   /** When a request to the member failed: the engine may not have drawn its conclusions yet. */
   readonly #failedAt_us = new Map<number, number>();
+  /** The members are made anew: devices that fail are not taken for it. */
+  #restoring = false;
+  /** The same of each undrained segment; null: there is no backup that has the others. */
+  #undrained: number[][] | null = null;
   readonly #now_us: () => number;
 
   constructor(shape: ScenarioShape, disks: readonly SimulatedDisk[], now_us: () => number) {
@@ -98,8 +105,25 @@ export class FaultAtlas {
 
   /** The process is gone. What it had not destaged is what the next one has to find. */
   crashed(): void {
-    if (this.engine !== null) this.#undestaged = this.#copiesOf(this.engine);
+    if (this.engine !== null) {
+      const { journal, state } = this.engine;
+      this.#undrained = this.#shape.backup && state.protection === 'full' ? this.#copiesOf(this.engine, journal.drainedSeq) : null;
+      this.#undestaged = this.#copiesOf(this.engine, this.engine.journal.destagedSeq);
+    }
     this.engine = null;
+  }
+
+  /** All that is left is the backup: a crash takes nothing more. */
+  everythingLost(): void {
+    this.engine = null;
+    this.#restoring = true;
+    this.#undestaged = [];
+    this.#undrained = [];
+  }
+
+  /** The backup has an image. */
+  mayLoseEverything(): boolean {
+    return this.engine !== null && this.#shape.backup && this.engine.state.protection === 'full' && this.engine.journal.drainedSeq > 1;
   }
 
   requestFailed(index: number): void {
@@ -108,6 +132,7 @@ export class FaultAtlas {
 
   /** A new process has judged all members. */
   judged(): void {
+    this.#restoring = false;
     this.recorded.clear();
     this.unplugged.clear();
     this.#failedAt_us.clear();
@@ -142,27 +167,52 @@ export class FaultAtlas {
 
   /** The array must survive that something is done to this member now. */
   mayHarm(index: number): boolean {
-    const harmed = this.#disks.map((_, i) => i).filter((i) => i === index || this.inHarm(i));
-    const { parity, copies } = this.#shape;
-    if (this.holdsRing(index) && harmed.filter((i) => this.holdsRing(i)).length > copies - 1) return false;
+    if (this.#restoring) return false;
+    const harmed = this.#harmed(index);
+    if (this.holdsRing(index) && harmed.filter((i) => this.holdsRing(i)).length > this.#shape.copies - 1) return false;
     if (this.holdsRing(index) && !this.#ringSurvives(harmed)) return false;
-    if (!this.holdsData(index)) return true;
-    if (this.engine === null || this.engine.state.untrustedStripes > 0) return false;
-    return harmed.filter((i) => this.holdsData(i)).length <= parity;
+    if (this.engine === null) return !this.holdsData(index);
+    const inStripes = harmed.filter((i) => this.holdsData(i)).length;
+    const parityCovers = inStripes <= this.#shape.parity && (!this.holdsData(index) || this.engine.state.untrustedStripes === 0);
+    return parityCovers || this.coveredBeyondParity(index);
+  }
+
+  #harmed(index: number): number[] {
+    return this.#disks.map((_, i) => i).filter((i) => i === index || this.inHarm(i));
+  }
+
+  /** More stripe members are in harm's way than the parity covers. */
+  get beyondParity(): boolean {
+    return this.#harmed(-1).filter((i) => this.holdsData(i)).length > this.#shape.parity;
+  }
+
+  /** Some blocks may be in the backup alone: of rows that lost more than parity covers, or lost something and were torn. */
+  get needsBackup(): boolean {
+    const torn = this.engine === null || this.engine.state.untrustedStripes > 0;
+    return this.beyondParity || (torn && this.#harmed(-1).some((i) => this.holdsData(i)));
+  }
+
+  /** Without anything that is in the stripes nothing would be lost, should this member be harmed as well. */
+  coveredBeyondParity(index = -1): boolean {
+    if (this.engine !== null && (!this.#shape.backup || this.engine.state.protection !== 'full')) return false;
+    const segments = this.engine === null ? this.#undrained : this.#copiesOf(this.engine, this.engine.journal.drainedSeq);
+    if (segments === null) return false;
+    const harmed = this.#harmed(index);
+    // New writes have to go somewhere.
+    return this.#disks.some((_, i) => this.holdsRing(i) && !harmed.includes(i)) && everyOneBeside(segments, harmed);
   }
 
   /** Every segment that is not in the stripes has a copy beside these members: new copies on a replacement take their time. */
   #ringSurvives(harmed: readonly number[]): boolean {
     // Without an engine: where the last one had them, whatever the next one has made of it so far.
-    const segments = this.engine === null ? this.#undestaged : this.#copiesOf(this.engine);
-    return segments.every((members) => members.some((index) => !harmed.includes(index)));
+    return everyOneBeside(this.engine === null ? this.#undestaged : this.#copiesOf(this.engine, this.engine.journal.destagedSeq), harmed);
   }
 
-  /** The members that hold each segment that is not in the stripes. */
-  #copiesOf({ journal, state }: ArrayEngine): number[][] {
+  /** The members that hold each segment from this one on. */
+  #copiesOf({ journal, state }: ArrayEngine, from: number): number[][] {
     const positions = state.journalPositions();
     const segments: number[][] = [];
-    for (let seq = journal.destagedSeq; seq <= journal.headSeq; seq++) {
+    for (let seq = from; seq <= journal.headSeq; seq++) {
       const slot = journal.table.slotOf(seq);
       if (journal.table.seq[slot] !== seq || journal.table.used[slot] === 0) continue;
       const mask = journal.table.copies[slot] as number;
@@ -173,6 +223,7 @@ export class FaultAtlas {
 
   /** The array must survive that everything stops now. */
   mayCrash(): boolean {
+    if (this.coveredBeyondParity()) return true;
     return this.#disks.every((disk, index) => {
       if (!this.holdsData(index)) return true;
       if (this.#suspect(index) && (this.engine === null || this.engine.state.members[index]?.state === 'online')) return false;
@@ -189,4 +240,9 @@ export class FaultAtlas {
   wantsScrub(): boolean {
     return this.#disks.some((_, index) => this.holdsData(index) && this.#online(index) && this.#damagedIn(index, ['data']));
   }
+}
+
+/** Each segment has a copy on another member than these. */
+function everyOneBeside(segments: readonly (readonly number[])[], harmed: readonly number[]): boolean {
+  return segments.every((members) => members.some((index) => !harmed.includes(index)));
 }

@@ -41,6 +41,11 @@ export class MemberWatch {
     this.#news = news;
   }
 
+  /** All members were made anew. */
+  renewed(): void {
+    this.#stale.clear();
+  }
+
   /** P10: a member that missed acknowledged writes does not take part; one to which nothing was done does. */
   judge(engine: ArrayEngine): void {
     this.#atlas.judged();

@@ -51,10 +51,18 @@ export const TARGET_FAULT_KINDS = [
   'target-power-failure',
 ] as const;
 export type TargetFaultKind = (typeof TARGET_FAULT_KINDS)[number];
+/** Need the backup as well as the members: see fault-atlas.ts. */
+export const LOSS_FAULT_KINDS = ['loss-beyond-parity', 'loss-of-everything'] as const;
 /** Not faults: a drain by hand, and a look at what the backup alone would give. */
 export const BACKUP_EVENT_KINDS = ['drain', 'look-at-backup'] as const;
 export type MemberFaultKind = (typeof MEMBER_FAULT_KINDS)[number];
-export const FAULT_KINDS = [...PROCESS_FAULT_KINDS, ...MEMBER_FAULT_KINDS, ...TARGET_FAULT_KINDS, ...BACKUP_EVENT_KINDS] as const;
+export const FAULT_KINDS = [
+  ...PROCESS_FAULT_KINDS,
+  ...MEMBER_FAULT_KINDS,
+  ...LOSS_FAULT_KINDS,
+  ...TARGET_FAULT_KINDS,
+  ...BACKUP_EVENT_KINDS,
+] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
 /** Everything that makes a run: the same scenario goes the same way each time. */
@@ -85,6 +93,7 @@ export const SHAPES: readonly (readonly [data: number, parity: number, journal: 
   [3, 1, 0, 2],
   [4, 2, 0, 3],
   [5, 1, 0, 2],
+  [6, 1, 0, 4],
 ];
 
 function pick<T>(random: Random, from: readonly T[]): T {
@@ -154,7 +163,7 @@ export function isTargetKind(kind: FaultKind): kind is TargetFaultKind {
 }
 
 function isBackupKind(kind: FaultKind): boolean {
-  return [...TARGET_FAULT_KINDS, ...BACKUP_EVENT_KINDS].some((other) => other === kind);
+  return [...LOSS_FAULT_KINDS, ...TARGET_FAULT_KINDS, ...BACKUP_EVENT_KINDS].some((other) => other === kind);
 }
 
 function isProcessKind(kind: FaultKind): boolean {

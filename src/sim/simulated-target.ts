@@ -107,20 +107,21 @@ export class SimulatedHost {
   }
 }
 
-/** One process's connection to the host. Every operation takes its time, and may fail before it has its effect or after. */
+/**
+ * One process's connection to the host. Every operation takes its time, and may fail before it has its effect or after. One that finds the connection lost connects again,
+ * so that a host that was away in between may go unnoticed; a file that was being written is of the connection that it was begun in.
+ */
 export class SimulatedTarget implements Target {
   readonly url = URL;
   readonly #host: SimulatedHost;
   readonly #process: SimulatedProcess;
-  #connection = -1;
 
   constructor(host: SimulatedHost, process: SimulatedProcess) {
     this.#host = host;
     this.#process = process;
   }
 
-  async open(): Promise<TargetStrength> {
-    this.#connection = this.#host.connection;
+  open(): Promise<TargetStrength> {
     return this.#run('open', () => ({ weakness: '' }));
   }
 
@@ -134,6 +135,7 @@ export class SimulatedTarget implements Target {
   #createFile(name: string): TargetWriter {
     this.#refuseWrites();
     const file = this.#host.create(name);
+    const { connection } = this.#host;
     let open = 1;
     const gone = (): void => {
       this.#process.openFiles -= open;
@@ -143,15 +145,19 @@ export class SimulatedTarget implements Target {
       write: (bytes) => {
         // The bytes may be used again once this resolves.
         const copy = Buffer.from(bytes);
-        return this.#run('write', () => this.#append(file, copy));
+        return this.#run('write', () => this.#append(file, copy), connection);
       },
       sync: () =>
-        this.#run('sync', () => {
-          file.synced = file.bytes.length;
-        }),
+        this.#run(
+          'sync',
+          () => {
+            file.synced = file.bytes.length;
+          },
+          connection,
+        ),
       close: () => {
         gone();
-        return this.#run('close', () => undefined);
+        return this.#run('close', () => undefined, connection);
       },
       abandon: () => Promise.resolve(gone()),
     };
@@ -217,15 +223,13 @@ export class SimulatedTarget implements Target {
   }
 
   close(): Promise<void> {
-    this.#connection = -1;
     return Promise.resolve();
   }
 
   /** The effect, and then the reply: between the two the connection may be lost. */
-  #run<T>(what: string, effect: () => T): Promise<T> {
+  #run<T>(what: string, effect: () => T, connection = this.#host.connection): Promise<T> {
     const process = this.#process;
     const host = this.#host;
-    const connection = this.#connection;
     const later = (run: () => void): void =>
       void process.scheduler.after((50 + process.random.below(LATENCY_US)) * host.slowness, process, EVENT.target, run);
     return new Promise<T>((resolve, reject) => {

@@ -1,30 +1,27 @@
-import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { seededRandom, type Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
-import { assembleArray, memberPaths } from '../engine/assemble.js';
-import { createArray } from '../engine/create.js';
+import { memberPaths } from '../engine/assemble.js';
 import type { EngineLog } from '../engine/log.js';
-import type { Slab } from '../memory/slab.js';
+import { assembleOn, createOn, restoreOn } from './array-life.js';
 import { BackupWatch } from './backup-watch.js';
-import { strikeTarget } from './target-faults.js';
 import { scrubAll } from './administrator.js';
 import { SECTOR_CUTS } from './cell-content.js';
-import { checkAfterCrash, checkParity, checkVolume } from './checks.js';
+import { checkAfterCrash, checkParity, checkRestored, checkVolume } from './checks.js';
 import { GeneratedRequests, type RequestSource, ScriptedRequests, observed } from './client-requests.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
 import { heldByEngine, heldByProcess } from './leftovers.js';
-import { strikeMember } from './member-faults.js';
 import { MemberWatch } from './member-watch.js';
 import type { Failure, Outcome, RunWatcher } from './run-outcome.js';
-import { isTargetKind, type Scenario, type ScenarioEvent } from './scenario.js';
+import { OutOfReach } from './out-of-reach.js';
+import type { Scenario, ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
-import { memberSizes, settingsFor, STRIPE_THREADS } from './settings.js';
+import { memberSizes, settingsFor } from './settings.js';
 import { SimulatedDisk } from './simulated-disk.js';
-import { simulatedPool } from './simulated-pool.js';
+import { strike, type StruckRun } from './strike.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { VolumeHistory, type Finding } from './volume-history.js';
 
@@ -40,6 +37,8 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  *   Devices   give errors, once (reads, writes, fdatasync: what that covered may never reach the medium) or until they are written again; rot in every zone; acknowledge writes
  *             and lose them, or put them into another place; stall, are slow, go away and come back stale, or are replaced by empty ones. fault-atlas.ts keeps to what the
  *             promises cover, and goes as far as that. An administrator replaces what is lost and scrubs what is damaged.
+ *   Losses    may be more than the parity covers, up to all stripe members, while ring and backup have everything; and everything but the backup: then it is restored onto
+ *             empty devices or over the old ones, and crashes come during that too.
  *   Target    connections break at any byte and after any effect, the host is down, full, slow, or denies permission, and loses its power: of a file what was synced is left, or more,
  *             of the directory what it was at its last sync, or since.
  *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks, to sectors or not at all, down to 8 bytes.
@@ -49,7 +48,8 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  * What is checked, against a history of the requests that knows nothing of the engine: after every crash the whole volume (P1: acknowledged writes survive the death of the
  * process; P2: flushed ones survive a power failure; nothing is seen whose predecessor is gone), every reply to a read (P5), and at the end, when all is healed,
  * that everything is destaged and drained within a bounded number of steps (liveness), the whole volume again, the parity of every stripe (P6), and that nothing was left open. Of the
- * backup: that it alone is, at any moment, the volume of some moment (P7), with all that was said to be drained (P3, P9), and at the end all there is. A member that missed writes never
+ * backup: that it alone is, at any moment, the volume of some moment (P7), with all that was said to be drained (P3, P9), that a restore gives exactly such a volume, and at the
+ * end all there is. With more lost than the parity covers every read is still right, or an error while the backup's host is away, and the rebuild brings everything back (P8). A member that missed writes never
  * takes part, one to which nothing was done does (P10).
  */
 
@@ -76,6 +76,7 @@ class Simulation {
   readonly #atlas: FaultAtlas;
   readonly #watch: MemberWatch;
   readonly #backup: BackupWatch | null;
+  readonly #outOfReach: OutOfReach;
   readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
   readonly #events: ScenarioEvent[];
   readonly #faults = new Map<string, number>();
@@ -91,6 +92,8 @@ class Simulation {
   #death: Promise<never> = new Promise(() => {});
   /** How the last process ended, for the check after it. */
   #crashed: 'power-failure' | 'process-crash' | null = null;
+  /** The members were lost, all of them; 'restored': they are there again, as the backup had them. */
+  #lost: 'everything' | 'restored' | null = null;
   #operations = 0;
   #failure: Failure | null = null;
   #over = false;
@@ -122,7 +125,8 @@ class Simulation {
       count: (promise: string, times = 1): void => this.#count(promise, times),
     };
     this.#backup = scenario.shape.backup ? new BackupWatch(this.#scheduler, this.#random, news) : null;
-    if (this.#backup !== null) this.#backup.host.onFault = (kind) => this.#fired(kind);
+    if (this.#backup !== null) this.#backup.onFault = (kind) => this.#fired(kind);
+    this.#outOfReach = new OutOfReach(this.#atlas, this.#backup, this.#scheduler);
     this.#watch = new MemberWatch(this.#members, this.#atlas, this.#scheduler, {
       ...news,
       fired: (kind) => this.#fired(kind),
@@ -179,6 +183,7 @@ class Simulation {
     await this.#create();
     for (;;) {
       try {
+        if (this.#lost === 'everything') await this.#restore();
         const engine = await this.#boot();
         await this.#serve(engine);
         await this.#finish(engine);
@@ -212,16 +217,7 @@ class Simulation {
   async #create(): Promise<void> {
     const process = this.#newProcess();
     const events = this.#events.splice(0);
-    const created = await this.#alive(
-      createArray({
-        settings: this.#settings,
-        force: false,
-        clock: this.#scheduler.clock(process),
-        provider: (slab) => process.provider(slab),
-        random: process.random,
-        stripeThreads: STRIPE_THREADS,
-      }),
-    );
+    const created = await this.#alive(createOn(this.#settings, process));
     process.alive = false;
     const { seed, mix, cuts, requests, unit } = this.#scenario;
     this.#history = new VolumeHistory(created.volumeBytes / BLOCK_BYTES, cuts);
@@ -237,31 +233,24 @@ class Simulation {
     this.#stepsMax += this.#scheduler.steps;
   }
 
+  /** A restore that a crash cut short is begun anew; what it left is never served as if it were whole. */
+  async #restore(): Promise<void> {
+    const process = this.#newProcess();
+    await this.#alive(restoreOn((this.#backup as BackupWatch).host, this.#settings, process, this.#log(process)));
+    process.alive = false;
+    this.#lost = 'restored';
+  }
+
   async #boot(): Promise<ArrayEngine> {
     const process = this.#newProcess();
-    let slab: Slab | null = null;
-    const engine = await this.#alive(
-      assembleArray({
-        settings: this.#settings,
-        clock: this.#scheduler.clock(process),
-        log: this.#log(process),
-        provider: (memory) => {
-          slab = memory;
-          return process.provider(memory);
-        },
-        pool: simulatedPool(process),
-        random: process.random,
-        stripeThreads: STRIPE_THREADS,
-      }),
-    ).catch((error: unknown) => {
+    const { engine, slab } = await this.#alive(assembleOn(this.#settings, process, this.#log(process))).catch((error: unknown) => {
       if (error instanceof Died) throw error;
       throw new KeelsonError('ASSEMBLY', `the array could not be assembled: ${KeelsonError.from(error).describe()}`);
     });
-    assert(slab !== null, 'assembly has a slab');
     void engine.fatal.then((error) => {
       if (process.alive) this.#broke(error);
     });
-    this.#backup?.attach(engine, process, (slab as Slab).view);
+    this.#backup?.attach(engine, process, slab.view);
     this.#watch.judge(engine);
     this.#atlas.engine = engine;
     engine.start();
@@ -271,9 +260,15 @@ class Simulation {
   async #serve(engine: ArrayEngine): Promise<void> {
     const count = (promise: string, times = 1): void => this.#count(promise, times);
     this.#watch.lookAfter(engine, this.#process);
+    if (this.#lost === 'restored') {
+      this.#report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count)));
+      this.#lost = null;
+      this.#crashed = null;
+    }
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
-      this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count)));
+      const again = (): Promise<boolean> => this.#outOfReach.again(this.#process);
+      this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count, again)));
       this.#crashed = null;
     }
     if (this.#clientsEnd() && this.#events.length === 0) return;
@@ -289,14 +284,20 @@ class Simulation {
         began: () => {
           this.#operations++;
         },
-        refused: (what, code) =>
-          this.#fail({ promise: 'P5', message: `a ${what} was answered with ${code}, although the array has all that it needs` }),
+        refused: (what, error, began_us) => this.#report(this.#outOfReach.judge(what, error, began_us)),
       },
       this.#process,
       engine.volume,
     );
     clients.start();
-    await this.#alive(this.#until(() => (clients.idle || !this.#process.alive) && this.#clientsEnd()));
+    const ends = (): boolean =>
+      this.#clientsEnd() || (this.#scenario.steps === 0 && this.#events.length === 0 && engine.writes.waiting > 0);
+    const atRest = (): boolean => {
+      // Those that wait for room, with the stripes beyond parity, wait for devices.
+      if (ends()) for (const disk of this.#members) disk.connected = true;
+      return (clients.idle || !this.#process.alive) && this.#clientsEnd();
+    };
+    await this.#alive(this.#until(atRest));
   }
 
   #clientsEnd(): boolean {
@@ -355,44 +356,29 @@ class Simulation {
     if (next === undefined || next.at > (this.#scenario.unit === 'steps' ? steps : now_us)) return false;
     this.#events.shift();
     this.#watcher?.event(next, now_us - this.#created_us);
-    this.#strike(next);
+    strike(next, this.#struck());
     return true;
   }
 
-  #strike(event: ScenarioEvent): void {
-    const random = seededRandom(event.lot);
-    switch (event.kind) {
-      case 'power-failure':
-      case 'process-crash':
-        if (!this.#atlas.mayCrash()) this.#spared();
-        else if (this.#process.alive) this.#crash(event.kind, event.kind);
-        return;
-      case 'crash-in-stripe-task':
-        this.#process.dieAfterOps = random.below(40);
-        return;
-      case 'clock-jump':
-        this.#fired('clock-jump');
-        if (random.below(4) === 0) this.#scheduler.suspend(random.below(20_000_000));
-        else this.#scheduler.wallOffset_ms += (random.below(2) === 0 ? 1 : -1) * random.below(1_000_000_000);
-        return;
-      case 'drain':
-        this.#backup?.drain(this.#atlas.engine, this.#history);
-        return;
-      case 'look-at-backup':
-        void this.#backup?.look(this.#history, false).catch((error: unknown) => this.#broke(error));
-        return;
-      default:
-        if (isTargetKind(event.kind)) {
-          if (this.#backup !== null) strikeTarget(event.kind, random, this.#backup.host, this.#scheduler);
-        } else if (!strikeMember(event.kind, random, this.#members, this.#atlas, this.#scheduler)) this.#spared();
-        else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device' || event.kind === 'slow-member')
-          this.#fired(event.kind);
-    }
-  }
-
-  /** The promises do not cover it now. */
-  #spared(): void {
-    this.#checks.set('spared', (this.#checks.get('spared') ?? 0) + 1);
+  /** The run as seen by what is done to it. */
+  #struck(): StruckRun {
+    const self = this;
+    return {
+      members: this.#members,
+      atlas: this.#atlas,
+      scheduler: this.#scheduler,
+      backup: this.#backup,
+      process: this.#process,
+      history: this.#history,
+      get healed() {
+        return self.#healed;
+      },
+      crash: (how, kind) => this.#crash(how, kind),
+      loseEverything: (random) => this.#loseEverything(random),
+      fired: (kind) => this.#fired(kind),
+      spared: () => this.#count('spared', 1),
+      broke: (error) => this.#broke(error),
+    };
   }
 
   #crash(how: 'power-failure' | 'process-crash', kind: string): void {
@@ -412,6 +398,20 @@ class Simulation {
     this.#died(new Died(kind));
   }
 
+  #loseEverything(random: Random): void {
+    this.#crash('power-failure', 'loss-of-everything');
+    this.#atlas.everythingLost();
+    this.#watch.renewed();
+    this.#lost = 'everything';
+    // Empty devices, or the old ones written over.
+    const empty = random.below(3) > 0;
+    for (const disk of this.#members) {
+      if (empty) disk.wipe();
+      disk.heal();
+      disk.touched = true;
+    }
+  }
+
   #log(process: SimulatedProcess): EngineLog {
     const note = (fields: object, message: string): void => {
       const text = JSON.stringify(fields);
@@ -421,6 +421,7 @@ class Simulation {
   }
 
   #fired(kind: string): void {
+    this.#outOfReach.look();
     this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + 1);
   }
 

@@ -256,4 +256,11 @@ export class VolumeHistory {
     for (const record of all) if (record.sure && record.from > end && record.acknowledged < missing) missing = record.acknowledged;
     return { from: Math.min(...candidates.map((record) => record.from)), missing };
   }
+
+  /** Everything but the backup was lost, and what the cell shows now came from there: nothing that was before counts any more. */
+  restored(cell: number, shown: number, at: number): void {
+    const record: WriteRecord = { version: shown, first: cell, count: 1, from: at, acknowledged: at, end: at, sure: true, durable: true };
+    this.#live[cell] = [record];
+    this.#all[cell] = [record];
+  }
 }

@@ -82,6 +82,25 @@ export const FOUND: readonly Scenario[] = [
     '6 20000 8 0 600 100',
     '174:power-failure:1507802471 301:power-failure:1917922302 319:sync-error:3058970847 338:misdirected-write:413171821 464:process-crash:3464601866',
   ),
+  found(
+    37,
+    '3 1 2 2 8192 9 131072 12 4 1 0',
+    '7 1000 1 6 1500 5',
+    '712:loss-beyond-parity:135548956 826:crash-in-stripe-task:1332304 1020:power-failure:671081612',
+  ),
+  found(
+    30025,
+    '4 2 2 2 16384 20 65536 20 8 1 0',
+    '3 0 4 0 4000 5',
+    '1909:loss-beyond-parity:83921368 2416:target-down:1602557761 3082:crash-in-stripe-task:10650966 3175:target-slow:3571415857 3188:target-slow:59704622 3280:drain:4003442993 3381:loss-beyond-parity:797491315 3627:drain:4150942416 3696:drain:348940070',
+    [0, 8, 331, 1135, 2286, 2295, 2304, 2317, 4096],
+  ),
+  found(
+    30,
+    '3 1 0 2 16384 9 131072 20 4 1 0',
+    '7 1000 4 6 4000 100',
+    '1058:process-crash:2772055839 1116:drain:3999112589 1722:loss-of-everything:505342688 2588:loss-of-everything:130359149 2668:drain:2388280582 2744:drain:1918096861',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

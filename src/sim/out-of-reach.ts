@@ -1,0 +1,45 @@
+import type { KeelsonError } from '../base/errors.js';
+import { type BackupWatch, TROUBLE_US } from './backup-watch.js';
+import type { FaultAtlas } from './fault-atlas.js';
+import { EVENT, type Scheduler } from './scheduler.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import type { Finding } from './volume-history.js';
+
+/** Until what was out of reach is asked for again. */
+const AGAIN_US = 50_000;
+
+/** What only the backup has cannot be read while its host is away: when that was so, and which errors it excuses. */
+export class OutOfReach {
+  readonly #atlas: FaultAtlas;
+  readonly #backup: BackupWatch | null;
+  readonly #scheduler: Scheduler;
+  #last_us = Number.NEGATIVE_INFINITY;
+
+  constructor(atlas: FaultAtlas, backup: BackupWatch | null, scheduler: Scheduler) {
+    this.#atlas = atlas;
+    this.#backup = backup;
+    this.#scheduler = scheduler;
+  }
+
+  /** Whether it is so now. Asked whenever it may have begun. */
+  look(): boolean {
+    if (this.#backup?.troubled !== true || !this.#atlas.needsBackup) return false;
+    this.#last_us = this.#scheduler.now_us;
+    return true;
+  }
+
+  /** What is wrong with an error reply to what was asked for at began_us, and may have waited for room since; null: nothing. */
+  judge(what: string, error: KeelsonError | null, began_us: number): Finding | null {
+    const away = error?.code === 'DATA_UNAVAILABLE' || error?.code === 'BACKUP_UNREACHABLE';
+    if (away && (this.look() || began_us <= this.#last_us + TROUBLE_US)) return null;
+    const found = error?.describe() ?? 'nothing';
+    return { promise: 'P5', message: `a ${what} was answered with an error, although the array has all that it needs: ${found}` };
+  }
+
+  /** After a while true, when what could not be read may be there again. */
+  async again(process: SimulatedProcess): Promise<boolean> {
+    if (!this.look()) return false;
+    await new Promise<void>((resolve) => void this.#scheduler.after(AGAIN_US, process, EVENT.driver, resolve));
+    return true;
+  }
+}

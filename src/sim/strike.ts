@@ -1,0 +1,78 @@
+import { type Random, seededRandom } from '../base/random.js';
+import { loseBeyondParity } from './beyond-parity.js';
+import type { BackupWatch } from './backup-watch.js';
+import type { FaultAtlas } from './fault-atlas.js';
+import { strikeMember } from './member-faults.js';
+import { isTargetKind, type ScenarioEvent } from './scenario.js';
+import type { Scheduler } from './scheduler.js';
+import type { SimulatedDisk } from './simulated-disk.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import { strikeTarget } from './target-faults.js';
+import type { VolumeHistory } from './volume-history.js';
+
+/** A run, as far as something can be done to it. */
+export interface StruckRun {
+  readonly members: readonly SimulatedDisk[];
+  readonly atlas: FaultAtlas;
+  readonly scheduler: Scheduler;
+  readonly backup: BackupWatch | null;
+  readonly process: SimulatedProcess;
+  readonly history: VolumeHistory;
+  /** Nothing more is done to the array. */
+  readonly healed: boolean;
+  crash(how: 'power-failure' | 'process-crash', kind: string): void;
+  /** All members are gone, with the process: what is left is the backup. */
+  loseEverything(random: Random): void;
+  fired(kind: string): void;
+  /** The promises do not cover it now. */
+  spared(): void;
+  broke(error: unknown): void;
+}
+
+const SUSPENDED_US = 20_000_000;
+const JUMP_MS = 1_000_000_000;
+
+/** Does what the event says, if the promises cover it now. */
+export function strike(event: ScenarioEvent, run: StruckRun): void {
+  const random = seededRandom(event.lot);
+  const { atlas, backup, scheduler } = run;
+  switch (event.kind) {
+    case 'power-failure':
+    case 'process-crash':
+      if (!atlas.mayCrash()) run.spared();
+      else if (run.process.alive) run.crash(event.kind, event.kind);
+      return;
+    case 'crash-in-stripe-task':
+      run.process.dieAfterOps = random.below(40);
+      return;
+    case 'clock-jump':
+      run.fired('clock-jump');
+      if (random.below(4) === 0) scheduler.suspend(random.below(SUSPENDED_US));
+      else scheduler.wallOffset_ms += (random.below(2) === 0 ? 1 : -1) * random.below(JUMP_MS);
+      return;
+    case 'loss-beyond-parity':
+      if (!lose(random, run)) run.spared();
+      return;
+    case 'loss-of-everything':
+      if (run.process.alive && atlas.mayLoseEverything()) run.loseEverything(random);
+      else run.spared();
+      return;
+    case 'drain':
+      backup?.drain(atlas.engine, run.history);
+      return;
+    case 'look-at-backup':
+      void backup?.look(run.history, false).catch((error: unknown) => run.broke(error));
+      return;
+    default:
+      if (isTargetKind(event.kind)) {
+        if (backup !== null) strikeTarget(event.kind, random, backup.host, scheduler);
+      } else if (!strikeMember(event.kind, random, run.members, atlas, scheduler)) run.spared();
+      else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device' || event.kind === 'slow-member')
+        run.fired(event.kind);
+  }
+}
+
+function lose(random: Random, run: StruckRun): boolean {
+  const died = (beyond: boolean): void => run.fired(beyond ? 'loss-beyond-parity' : 'loss');
+  return loseBeyondParity(random, run.members, run.atlas, run.scheduler, () => run.healed, died);
+}

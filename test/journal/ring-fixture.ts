@@ -33,10 +33,19 @@ export function seedOf(t: ExecutionContext): number {
   return seed;
 }
 
-/** Bytes of block `block` as version `version` of it. */
+/** The same few are compared again and again. */
+const contents = new Map<number, Uint8Array>();
+const CONTENTS_MAX = 4096;
+
+/** Bytes of block `block` as version `version` of it: not to be changed. */
 export function contentOf(block: number, version: number): Uint8Array {
+  const seed = block * 7919 + version;
+  const known = contents.get(seed);
+  if (known !== undefined) return known;
   const bytes = new Uint8Array(BLOCK_BYTES);
-  seededRandom(block * 7919 + version).fill(bytes);
+  seededRandom(seed).fill(bytes);
+  if (contents.size === CONTENTS_MAX) contents.clear();
+  contents.set(seed, bytes);
   return bytes;
 }
 

@@ -1,15 +1,20 @@
-import { cpSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { systemClock } from '../../src/base/clock.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import type { Settings } from '../../src/config/settings.js';
+import type { DeviceProvider } from '../../src/device/device.js';
 import { createDeviceProvider } from '../../src/device/provider.js';
+import { createBackupClient } from '../../src/drain/backup-client.js';
 import { arrayControl } from '../../src/engine/array-control.js';
 import { arrayCounters, arrayStatus } from '../../src/engine/array-status.js';
 import { assembleArray } from '../../src/engine/assemble.js';
 import { createArray } from '../../src/engine/create.js';
 import { failByHand, memberNamed, replaceMember } from '../../src/engine/membership-change.js';
+import { restoreArray } from '../../src/engine/restore-array.js';
+import type { Slab } from '../../src/memory/slab.js';
+import type { Backup } from '../../src/repository/backup.js';
 import { scratchFolder } from '../device/scratch-files.js';
 import { ArrayFixture, SILENT, settingsOf } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
@@ -172,5 +177,42 @@ test('what a drain and the counters say agrees with the status', async (t) => {
   t.is(counters.get('writes_total'), 1);
   t.is(counters.get('written_bytes_total'), 4 * 4096);
   t.is(counters.get('drained_bytes_total'), 4 * 4096);
+  await fixture.close();
+});
+
+test('an array that is in use is not assembled a second time, and goes on', async (t) => {
+  const fixture = await ArrayFixture.create(t, SMALL);
+  const { settings, engine } = fixture;
+  const model = new BlockModel(() => engine.volume, 8);
+  await model.write(0, 4);
+  const second = assembleArray({ settings, clock: systemClock, log: SILENT, provider: (slab) => createDeviceProvider(slab) });
+  await refused(t, second, 'DEVICE_BUSY', /in use/);
+  await model.write(2, 4);
+  t.deepEqual((await model.verify()).wrong, []);
+  t.is(arrayStatus(engine).state, 'online');
+  await fixture.close();
+});
+
+test('nothing is restored from a repository that holds no image yet, and the members stay as they are', async (t) => {
+  const fixture = await ArrayFixture.create(t, SMALL);
+  await fixture.engine.stop();
+  const { settings } = fixture;
+  const before = readFileSync(fixture.paths[0] as string);
+  const backup = (slab: Slab): Backup =>
+    createBackupClient({ slab, url: settings.backup?.target.url ?? '', identity: '', knownHosts: '', compression: 'none', passphrase: '' });
+  const provider = (slab: Slab): DeviceProvider => createDeviceProvider(slab);
+  const restored = restoreArray({ settings, force: true, clock: systemClock, log: SILENT, provider, backup, onProgress: () => undefined });
+  await refused(t, restored, 'BACKUP_EMPTY', /create a new array/);
+  t.true(before.equals(readFileSync(fixture.paths[0] as string)));
+});
+
+test('a drain that nobody waits for goes on', async (t) => {
+  const fixture = await ArrayFixture.create(t, SMALL);
+  const { engine } = fixture;
+  await new BlockModel(() => engine.volume, 8).write(0, 4);
+  const { drainedLsn } = await arrayControl(engine).drain(false, () => undefined);
+  t.true(drainedLsn <= arrayStatus(engine).drain.drainedLsn);
+  await fixture.drain();
+  t.is(engine.drainLoop?.undrainedBytes(), 0);
   await fixture.close();
 });

@@ -26,6 +26,34 @@ void viewsArgument(Napi::Value value, size_t count, const char* name, Pointer* p
   }
 }
 
+// The first five arguments of gfApply and gfCheck: groups of shards in one memory, each inside it. withRows: outputs too, else inputs alone.
+struct Groups {
+  const Plan& plan;
+  View<uint8_t> memory;
+  const double* offsets;
+  size_t groups;
+  size_t shards;
+  size_t length;
+
+  // Of the given shard of the given group.
+  uint8_t* at(size_t group, size_t shard) const { return memory.data + static_cast<size_t>(offsets[group * shards + shard]); }
+};
+
+Groups groupsArguments(const Napi::CallbackInfo& info, bool withRows) {
+  const Plan& plan = planArgument(info[0]);
+  const View<uint8_t> memory = bytesArgument(info[1], "memory");
+  const View<double> offsets = doublesArgument(info[2], "offsets");
+  const size_t groups = countArgument(info[3], kSafeInteger, "groups");
+  const size_t length = countArgument(info[4], kSafeInteger, "length");
+  const size_t shards = plan.columns + (withRows ? plan.rows : 0);
+  if (groups > offsets.length / shards) {
+    throw Napi::RangeError::New(info.Env(), std::string("offsets must hold groups x ") + (withRows ? "(cols + rows)" : "cols") + " = " + std::to_string(groups) +
+                                                " x " + std::to_string(shards) + " numbers, found " + std::to_string(offsets.length));
+  }
+  for (size_t i = 0; i < groups * shards; i++) requireInside(info.Env(), offsets.data[i], length, memory.length, "offset");
+  return {plan, memory, offsets.data, groups, shards, length};
+}
+
 }  // namespace
 
 const Plan& planArgument(Napi::Value value) {
@@ -55,27 +83,16 @@ Napi::Value gfPrepare(const Napi::CallbackInfo& info) {
 }
 
 void gfApply(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Plan& plan = planArgument(info[0]);
-  const View<uint8_t> memory = bytesArgument(info[1], "memory");
-  const View<double> offsets = doublesArgument(info[2], "offsets");
-  const size_t groups = countArgument(info[3], kSafeInteger, "groups");
-  const size_t length = countArgument(info[4], kSafeInteger, "length");
+  const Groups given = groupsArguments(info, true);
+  const Plan& plan = given.plan;
   const bool accumulate = flagArgument(info[5], "accumulate");
-  const size_t shards = plan.columns + plan.rows;
-  const ApplyOptions options = optionsFor(accumulate, flagArgument(info[6], "nonTemporal"), groups, shards, length);
-  if (groups > offsets.length / shards) {
-    throw Napi::RangeError::New(env, "offsets must hold groups x (cols + rows) = " + std::to_string(groups) + " x " + std::to_string(shards) +
-                                         " numbers, found " + std::to_string(offsets.length));
-  }
-  for (size_t i = 0; i < groups * shards; i++) requireInside(env, offsets.data[i], length, memory.length, "offset");
+  const ApplyOptions options = optionsFor(accumulate, flagArgument(info[6], "nonTemporal"), given.groups, given.shards, given.length);
   const uint8_t* in[256];
   uint8_t* out[256];
-  for (size_t g = 0; g < groups; g++) {
-    const double* group = offsets.data + g * shards;
-    for (size_t c = 0; c < plan.columns; c++) in[c] = memory.data + static_cast<size_t>(group[c]);
-    for (size_t r = 0; r < plan.rows; r++) out[r] = memory.data + static_cast<size_t>(group[plan.columns + r]);
-    apply(plan, in, out, length, options);
+  for (size_t g = 0; g < given.groups; g++) {
+    for (size_t c = 0; c < plan.columns; c++) in[c] = given.at(g, c);
+    for (size_t r = 0; r < plan.rows; r++) out[r] = given.at(g, plan.columns + r);
+    apply(plan, in, out, given.length, options);
   }
 }
 
@@ -91,27 +108,18 @@ void gfApplyViews(const Napi::CallbackInfo& info) {
 }
 
 void gfCheck(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  const Plan& plan = planArgument(info[0]);
-  const View<uint8_t> memory = bytesArgument(info[1], "memory");
-  const View<double> offsets = doublesArgument(info[2], "offsets");
-  const size_t groups = countArgument(info[3], kSafeInteger, "groups");
-  const size_t length = countArgument(info[4], kSafeInteger, "length");
+  const Groups given = groupsArguments(info, false);
+  const Plan& plan = given.plan;
   const View<double> firstWrong = doublesArgument(info[5], "firstWrong");
-  if (groups > offsets.length / plan.columns) {
-    throw Napi::RangeError::New(env, "offsets must hold groups x cols = " + std::to_string(groups) + " x " + std::to_string(plan.columns) + " numbers, found " +
-                                         std::to_string(offsets.length));
+  if (given.groups > firstWrong.length / plan.rows) {
+    throw Napi::RangeError::New(info.Env(), "firstWrong must hold groups x rows = " + std::to_string(given.groups) + " x " + std::to_string(plan.rows) +
+                                                " numbers, found " + std::to_string(firstWrong.length));
   }
-  if (groups > firstWrong.length / plan.rows) {
-    throw Napi::RangeError::New(env, "firstWrong must hold groups x rows = " + std::to_string(groups) + " x " + std::to_string(plan.rows) + " numbers, found " +
-                                         std::to_string(firstWrong.length));
-  }
-  for (size_t i = 0; i < groups * plan.columns; i++) requireInside(env, offsets.data[i], length, memory.length, "offset");
   CheckScratch scratch(plan);
   const uint8_t* in[256];
-  for (size_t g = 0; g < groups; g++) {
-    for (size_t c = 0; c < plan.columns; c++) in[c] = memory.data + static_cast<size_t>(offsets.data[g * plan.columns + c]);
-    check(plan, scratch, in, length, firstWrong.data + g * plan.rows);
+  for (size_t g = 0; g < given.groups; g++) {
+    for (size_t c = 0; c < plan.columns; c++) in[c] = given.at(g, c);
+    check(plan, scratch, in, given.length, firstWrong.data + g * plan.rows);
   }
 }
 

@@ -15,6 +15,8 @@ constexpr size_t kWords = 6;
 constexpr uint64_t kTransferBytesMax = INT32_MAX;  // a result is an Int32
 constexpr unsigned kEntriesMax = 4096;
 
+bool isInt32(double value) { return value >= INT32_MIN && value <= INT32_MAX && static_cast<double>(static_cast<int32_t>(value)) == value; }
+
 class Ring;
 
 // Outlives the JavaScript object until libuv has let go of the poll handle. An eventfd is polled, not the ring's own descriptor: with deferred
@@ -62,6 +64,9 @@ class Ring : public Napi::ObjectWrap<Ring> {
 
   // Checks every descriptor before any is queued.
   void check(Napi::Env env, const View<double>& ops, uint64_t first, uint64_t count, bool withTags) const {
+    // A memory that was detached or shrunk since has given its pages to somebody else.
+    const View<uint8_t> now = bytesArgument(keepMemory_.Value(), "memory");
+    if (now.data != memory_.data || now.length != memory_.length) throw Napi::TypeError::New(env, "the memory of the ring was detached or resized");
     const uint64_t held = ops.length / kWords;
     if (count > held || first > held - count) {
       throw Napi::RangeError::New(env, "ops holds " + std::to_string(held) + " operations, asked for " + std::to_string(count) + " from " + std::to_string(first));
@@ -70,8 +75,8 @@ class Ring : public Napi::ObjectWrap<Ring> {
       const double* op = ops.data + i * kWords;
       if (op[0] != 1 && op[0] != 2 && op[0] != 3) throw Napi::RangeError::New(env, "opcode must be RING_READ, RING_WRITE or RING_SYNC");
       // A negative descriptor is left to the kernel, which answers EBADF for that operation alone.
-      if (!(op[1] >= INT32_MIN && op[1] <= INT32_MAX)) throw Napi::RangeError::New(env, "fd must be a 32-bit integer");
-      if (withTags && !(op[5] >= INT32_MIN && op[5] <= INT32_MAX)) throw Napi::RangeError::New(env, "tag must be a 32-bit integer");
+      if (!isInt32(op[1])) throw Napi::RangeError::New(env, "fd must be a 32-bit integer");
+      if (withTags && !isInt32(op[5])) throw Napi::RangeError::New(env, "tag must be a 32-bit integer");
       if (op[0] == 3) continue;
       if (!isCount(op[3])) throw Napi::RangeError::New(env, "deviceOffset must be an integer from 0 to 2^53 - 1");
       if (!isCount(op[4]) || op[4] > static_cast<double>(kTransferBytesMax)) throw Napi::RangeError::New(env, "length must be an integer below 2^31");
@@ -204,6 +209,10 @@ class Ring : public Napi::ObjectWrap<Ring> {
       if (listener_->core.unfinished() > 0) listener_->core.submit(0);
       updateReference();
       const View<int32_t> completions = integersArgument(completions_.Value(), "completions");
+      if (completions.length / 2 < count) {
+        napi_fatal_exception(env, Napi::TypeError::New(env, "the completions of the ring were detached or resized: results are lost").Value());
+        continue;
+      }
       for (size_t i = 0; i < count; i++) {
         completions.data[2 * i] = batch_[i].tag;
         completions.data[2 * i + 1] = batch_[i].result;

@@ -130,6 +130,7 @@ export interface DeviceGeometry {
  * A short read or write is continued by the ring itself; a result is the full length or -errno. (A read past the end of a file is -EIO.)
  */
 export interface RingConstructor {
+  /** memory must stay while operations are in flight: a SharedArrayBuffer's, or one that nobody transfers. Once it is detached or resized every call is refused. */
   new (memory: Uint8Array, entries: number): Ring;
 }
 

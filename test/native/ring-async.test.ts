@@ -130,6 +130,7 @@ for (const [mode, status] of [
   ['idle', 0],
   ['exit', 3],
   ['throw', 7],
+  ['taken', 9],
 ] as const) {
   ringTest(`a process ends as it should: ${mode}`, (t) => {
     const path = makeFile(join(folder.path, `process-${mode}`), 1 << 20);

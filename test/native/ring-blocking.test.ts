@@ -78,6 +78,7 @@ ringTest('descriptors outside the memory or without sense are refused before any
     [RING_READ, fd, 0, 0, 2 ** 31, 0],
     [9, fd, 0, 0, 4096, 0],
     [RING_READ, 2 ** 40, 0, 0, 4096, 0],
+    [RING_READ, fd + 0.5, 0, 0, 4096, 0],
   ];
   for (const op of wrong) t.throws(() => ring.run(operations([first, op]), 2, results), { instanceOf: RangeError }, String(op));
   t.throws(() => ring.run(operations([first]), 2, results), { instanceOf: RangeError });
@@ -91,6 +92,29 @@ ringTest('descriptors outside the memory or without sense are refused before any
   ring.close();
   t.throws(() => ring.run(operations([first]), 1, results), { code: 'EBADF' });
   t.notThrows(() => ring.close());
+  addon.closeDevice(fd);
+});
+
+ringTest('a memory that was given away, or shrunk, is not touched any more', (t) => {
+  const fd = openDirect(makeFile(join(folder.path, 'detached'), 4096, 1));
+  const op = operations([[RING_READ, fd, 0, 0, 512, 0]]);
+  const results = new Int32Array(1);
+  const given = new Uint8Array(8192);
+  const resizable = new (ArrayBuffer as unknown as new (bytes: number, options: object) => ArrayBuffer & { resize(bytes: number): void })(
+    8192,
+    {
+      maxByteLength: 16_384,
+    },
+  );
+  for (const [memory, take] of [
+    [given, () => structuredClone(given.buffer, { transfer: [given.buffer] })],
+    [new Uint8Array(resizable, 0, 8192), () => resizable.resize(4096)],
+  ] as const) {
+    const ring = new addon.Ring(memory, 4);
+    take();
+    t.throws(() => ring.run(op, 1, results), { instanceOf: TypeError });
+    ring.close();
+  }
   addon.closeDevice(fd);
 });
 

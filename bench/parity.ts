@@ -28,7 +28,7 @@ function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
 }
 
-async function ownFigures({ shapes, shardBytes, sets, sampling_ms, otherKernels }: Scope): Promise<Measured[]> {
+async function ownFigures({ shapes, shardBytes, sets, sampling_ms, poolRounds, otherKernels }: Scope): Promise<Measured[]> {
   const { view } = Slab.allocate(COLD_BYTES + HOT_BYTES);
   view.fill(0x5a);
   const own = new OwnFigures(view, sampling_ms);
@@ -46,8 +46,7 @@ async function ownFigures({ shapes, shardBytes, sets, sampling_ms, otherKernels 
           if (operation.op !== 'encode' || (set === 'cold' && length < 1 << 20)) continue;
           for (const isa of kernels) figures.push(await own.native(shape, operation, length, set, isa));
         }
-        figures.push(...(await own.pool(shape, operations.slice(0, 1), length, set, 1)));
-        if (allThreads() > 1) figures.push(...(await own.pool(shape, operations, length, set, allThreads())));
+        figures.push(...(await own.pools(shape, operations, length, set, allThreads(), poolRounds)));
       }
     }
   }

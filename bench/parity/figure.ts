@@ -17,6 +17,8 @@ export interface Figure {
   /** To memcpy of one shard's bytes after another in the same set, in the same run. */
   readonly memcpyRatio: number;
   readonly peer: string | null;
+  /** Only of encoding on several threads of the pool: to one thread of it, measured in turns; the median of the rounds. */
+  readonly speedup?: number;
 }
 
 export type MemorySet = 'hot' | 'cold';
@@ -33,6 +35,8 @@ export interface Scope {
   readonly sets: readonly MemorySet[];
   /** Each figure is the median of what fits into this time. */
   readonly sampling_ms: number;
+  /** In which encoding on one thread of the pool and on all of them take turns. */
+  readonly poolRounds: number;
   /** Kernels besides the fastest. */
   readonly otherKernels: boolean;
   readonly peers: boolean;
@@ -52,12 +56,13 @@ export const FULL: Scope = {
   shardBytes: [4096, 65_536, 1 << 20],
   sets: ['hot', 'cold'],
   sampling_ms: 24,
+  poolRounds: 31,
   otherKernels: true,
   peers: true,
 };
 
 /** A look within seconds. */
-export const QUICK: Scope = { ...FULL, shardBytes: [65_536], sampling_ms: 15, otherKernels: false };
+export const QUICK: Scope = { ...FULL, shardBytes: [65_536], sampling_ms: 15, poolRounds: 9, otherKernels: false };
 
 /** Larger than any cache this is likely to meet. */
 export const COLD_BYTES = 256 << 20;

@@ -3,7 +3,7 @@ import { generatorRows, invert, type Matrix, multiplyMatrices } from '../../src/
 import { ErasureCodec, ErasurePool, parityMatrix } from '../../src/erasure/index.js';
 import { loadAddon } from '../../src/native/load.js';
 import { COLD_BYTES, type Figure, type MemorySet, SAMPLE_BYTES, type Shape } from './figure.js';
-import { medianRate } from './timing.js';
+import { medianRate, ratesInTurns, type Work } from './timing.js';
 
 /** One operation on a stripe: its matrix and shards for native code, and the calls of codec and pool. */
 interface Operation {
@@ -126,28 +126,51 @@ export class OwnFigures {
     return this.#figure(shape, operation, shardBytes, set, codec.isa, 'codec', 1, gbPerSecond);
   }
 
-  async pool(shape: Shape, operations: readonly Operation[], shardBytes: number, set: MemorySet, threads: number): Promise<Measured[]> {
-    const pool = new ErasurePool(this.#memory, { ...shape, threads, inlineBytesMax: 0 });
-    const figures: Measured[] = [];
-    for (const operation of operations) {
-      const data = operation.counted * shardBytes;
-      // Each thread has a stripe of its own in its cache; a task is milliseconds, so that what starting one costs does not show.
-      const repeat = Math.ceil(POOL_BYTES / data);
-      const parts = Array.from({ length: set === 'cold' ? 1 : threads }, (_, thread) =>
-        offsetsOf(shape, operation.codec, shardBytes, set, repeat, thread),
-      );
-      const offsets = new Float64Array(parts.length * (parts[0]?.length ?? 0));
-      parts.forEach((part, i) => {
-        offsets.set(part, i * part.length);
-      });
-      const groups = offsets.length / operation.codec.length;
-      const gbPerSecond = await medianRate(groups * data, this.#sampling_ms, () =>
-        operation.pool(pool, offsets, groups, shardBytes, set === 'cold'),
-      );
-      figures.push(this.#figure(shape, operation, shardBytes, set, pool.codec.isa, 'pool', threads, gbPerSecond));
+  /**
+   * Encoding on one thread of a pool and on all of them, in turns: whatever else happens on the machine slows both, so that the median of the rounds' ratios
+   * (speedup) says more than two medians would. Then the other operations on all threads.
+   */
+  async pools(
+    shape: Shape,
+    operations: readonly Operation[],
+    shardBytes: number,
+    set: MemorySet,
+    threads: number,
+    rounds: number,
+  ): Promise<Measured[]> {
+    const [encode, ...others] = operations as [Operation, ...Operation[]];
+    const [alone, together] = [1, threads].map(
+      (count) => new ErasurePool(this.#memory, { ...shape, threads: count, inlineBytesMax: 0 }),
+    ) as [ErasurePool, ErasurePool];
+    const { isa } = together.codec;
+    const [one, all] = [this.#pooled(alone, encode, shape, shardBytes, set), this.#pooled(together, encode, shape, shardBytes, set)];
+    const inTurns = await ratesInTurns(rounds, [one, all]);
+    const figures = [
+      this.#figure(shape, encode, shardBytes, set, isa, 'pool', 1, inTurns.rates[0]),
+      { ...this.#figure(shape, encode, shardBytes, set, isa, 'pool', threads, inTurns.rates[1]), speedup: inTurns.ratio },
+    ];
+    for (const operation of others) {
+      const { bytes, call } = this.#pooled(together, operation, shape, shardBytes, set);
+      figures.push(this.#figure(shape, operation, shardBytes, set, isa, 'pool', threads, await medianRate(bytes, this.#sampling_ms, call)));
     }
-    await pool.close();
-    return figures;
+    await alone.close();
+    await together.close();
+    return threads === 1 ? figures.slice(0, 1) : figures;
+  }
+
+  /** One call over many stripes. Hot: each thread has a stripe of its own, again and again, so many times that what starting a task costs does not show. */
+  #pooled(pool: ErasurePool, operation: Operation, shape: Shape, shardBytes: number, set: MemorySet): Work {
+    const data = operation.counted * shardBytes;
+    const repeat = Math.ceil(POOL_BYTES / data);
+    const parts = Array.from({ length: set === 'cold' ? 1 : pool.threads }, (_, thread) =>
+      offsetsOf(shape, operation.codec, shardBytes, set, repeat, thread),
+    );
+    const offsets = new Float64Array(parts.length * (parts[0]?.length ?? 0));
+    parts.forEach((part, i) => {
+      offsets.set(part, i * part.length);
+    });
+    const groups = offsets.length / operation.codec.length;
+    return { bytes: groups * data, call: () => operation.pool(pool, offsets, groups, shardBytes, set === 'cold') };
   }
 
   #figure(

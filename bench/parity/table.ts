@@ -26,6 +26,7 @@ export function renderTable({ cpu, isa, results }: Report, memcpy: MemcpyRates, 
       const cells = shapes.map((shape) => cell(block.find((figure) => labelOf(figure) === label && shapeName(figure) === shape)));
       lines.push(`${label.padEnd(LABEL_WIDTH)}${cells.join('')}`.trimEnd());
     }
+    lines.push(...speedups(block, shapes));
   }
   lines.push('', 'CRC32C');
   const sums = results.filter(({ op }) => op === 'crc32c');
@@ -39,6 +40,23 @@ export function renderTable({ cpu, isa, results }: Report, memcpy: MemcpyRates, 
   }
   if (missing.length > 0) lines.push('', 'Not here to compare with:', ...missing.map((line) => `  ${line}`));
   return `${lines.join('\n')}\n`;
+}
+
+/** The row that says what the threads of the pool bring, if there are several. */
+function speedups(block: readonly Figure[], shapes: readonly string[]): string[] {
+  const found = block.filter(({ speedup }) => speedup !== undefined);
+  const [first] = found;
+  if (first === undefined) return [];
+  const cells = shapes.map(
+    (shape) =>
+      found
+        .find((figure) => shapeName(figure) === shape)
+        ?.speedup?.toFixed(2)
+        .concat('x') ?? '-',
+  );
+  return [
+    `${`${'encode'.padEnd(14)}${first.threads} threads of the pool to one`.padEnd(LABEL_WIDTH)}${cells.map((text) => text.padStart(CELL_WIDTH)).join('')}`,
+  ];
 }
 
 function labelOf({ op, lost, m, via, isa, threads, peer }: Figure): string {

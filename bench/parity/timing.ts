@@ -11,3 +11,34 @@ export async function medianRate(bytes: number, sampling_ms: number, work: () =>
   }
   return bytes / (result.latency.p50 * 1e6);
 }
+
+/** A call and the bytes of data that it handles. */
+export interface Work {
+  readonly bytes: number;
+  readonly call: () => Promise<void>;
+}
+
+const WARM_ROUNDS = 2;
+
+/** Median GB/s of each of two works done in turns, and the median of the ratios of the second to the first, round by round. */
+export async function ratesInTurns(rounds: number, works: readonly [Work, Work]): Promise<{ rates: [number, number]; ratio: number }> {
+  const samples: [number, number][] = [];
+  for (let round = -WARM_ROUNDS; round < rounds; round++) {
+    const sample: [number, number] = [await rateOnce(works[0]), await rateOnce(works[1])];
+    if (round >= 0) samples.push(sample);
+  }
+  return {
+    rates: [median(samples.map(([first]) => first)), median(samples.map(([, second]) => second))],
+    ratio: median(samples.map(([first, second]) => second / first)),
+  };
+}
+
+async function rateOnce({ bytes, call }: Work): Promise<number> {
+  const start = performance.now();
+  await call();
+  return bytes / ((performance.now() - start) * 1e6);
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}

@@ -28,10 +28,11 @@ export interface PoolTask {
 /** What verify and locate find, per group; nothing of the others. */
 export type PoolResult = Float64Array | Int16Array | null;
 
-/** A task's answer. An error that is thrown across a thread loses its code, so it comes as a value. */
+/** A thread's answer. An error that is thrown across a thread loses its code, so it comes as a value. */
 export interface PoolAnswer {
   readonly failure: ErrorRecord | null;
-  readonly result: PoolResult;
+  /** How many groups of the call this thread did. */
+  readonly groups: number;
 }
 
 export function runTask(codec: ErasureCodec, memory: Uint8Array, task: PoolTask): PoolResult {

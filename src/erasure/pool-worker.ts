@@ -2,7 +2,8 @@ import { workerData } from 'node:worker_threads';
 import { KeelsonError } from '../base/errors.js';
 import { loadAddon } from '../native/load.js';
 import { ErasureCodec } from './codec.js';
-import { type PoolAnswer, type PoolContext, type PoolTask, runTask } from './pool-task.js';
+import { type PoolShare, workOn } from './pool-share.js';
+import type { PoolAnswer, PoolContext } from './pool-task.js';
 
 /** Entry of ErasurePool's threads. */
 const context = workerData as PoolContext;
@@ -12,12 +13,12 @@ const memory = new Uint8Array(context.shared, context.byteOffset, context.byteLe
 /** From 1, so that the processor left over, if there is one, is the first: a process usually starts there. */
 const place = Atomics.add(context.places, 0, 1) + 1;
 
-export default function run(task: PoolTask): PoolAnswer {
+export default function run({ share, part }: { readonly share: PoolShare; readonly part: number }): PoolAnswer {
   try {
-    // Each task anew: being woken for it may have brought the thread to the side of another one.
+    // Each time anew: being woken for it may have brought the thread to the side of another one.
     loadAddon().placeThread(place);
-    return { failure: null, result: runTask(codec, memory, task) };
+    return { failure: null, groups: workOn(codec, memory, share, part) };
   } catch (error) {
-    return { failure: KeelsonError.from(error).toRecord(), result: null };
+    return { failure: KeelsonError.from(error).toRecord(), groups: 0 };
   }
 }

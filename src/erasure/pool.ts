@@ -4,6 +4,7 @@ import { KeelsonError } from '../base/errors.js';
 import { refuse } from './checks.js';
 import { ErasureCodec, type Verification, type WriteOptions } from './codec.js';
 import type { CodecOptions } from './kernel-plans.js';
+import { allGroups, onSharedMemory, type PoolShare, shareOf } from './pool-share.js';
 import { checkTask, type PoolAnswer, type PoolContext, type PoolResult, type PoolTask, runTask, strideOf } from './pool-task.js';
 
 /**
@@ -83,8 +84,7 @@ export class ErasurePool {
   /** As ErasureCodec.verifyGroups. */
   async verifyGroups(offsets: Float64Array, groups: number, length: number): Promise<Verification> {
     const { m } = this.codec;
-    const parts = await this.#run({ ...READ, operation: 'verify', offsets, groups, length });
-    const firstWrong = Float64Array.from(parts.flatMap((part) => [...(part ?? [])]));
+    const firstWrong = Float64Array.from((await this.#run({ ...READ, operation: 'verify', offsets, groups, length })) ?? []);
     let wrongGroups = 0;
     for (let group = 0; group < groups; group++) {
       if (firstWrong.subarray(group * m, (group + 1) * m).some((at) => at !== -1)) wrongGroups++;
@@ -94,8 +94,7 @@ export class ErasurePool {
 
   /** As ErasureCodec.locateGroups. */
   async locateGroups(offsets: Float64Array, groups: number, length: number): Promise<Int16Array> {
-    const parts = await this.#run({ ...READ, operation: 'locate', offsets, groups, length });
-    return Int16Array.from(parts.flatMap((part) => [...(part ?? [])]));
+    return Int16Array.from((await this.#run({ ...READ, operation: 'locate', offsets, groups, length })) ?? []);
   }
 
   /** Lets the tasks that wait or run end, then stops the threads. Calls made from now on are refused. */
@@ -106,38 +105,29 @@ export class ErasurePool {
     await this.#piscina.destroy();
   }
 
-  /** The results of the parts, in the order of the groups. */
-  async #run(task: PoolTask): Promise<PoolResult[]> {
-    const stride = strideOf(this.codec, task);
-    const bytes = task.groups * stride * task.length;
+  async #run(task: PoolTask): Promise<PoolResult> {
+    const bytes = task.groups * strideOf(this.codec, task) * task.length;
     // Wrong numbers take this path too, and are refused by the codec.
-    if (!(bytes > this.#inlineBytesMax)) return [runTask(this.codec, this.#memory, task)];
-    checkTask(this.codec, this.#memory, task);
-    const parts = Math.min(task.groups, this.threads);
-    const runs: Promise<PoolResult>[] = [];
-    for (let part = 0; part < parts; part++) {
-      const first = Math.floor((task.groups * part) / parts);
-      const end = Math.floor((task.groups * (part + 1)) / parts);
-      runs.push(this.#send({ ...task, offsets: task.offsets.slice(first * stride, end * stride), groups: end - first }));
-    }
-    // All are waited for even when one fails: until then the threads may still write.
-    const settled = await Promise.allSettled(runs);
-    return settled.map((outcome) => {
-      if (outcome.status === 'rejected') throw KeelsonError.from(outcome.reason, 'ERASURE_POOL');
-      return outcome.value;
-    });
+    if (!(bytes > this.#inlineBytesMax)) return runTask(this.codec, this.#memory, task);
+    const own = onSharedMemory(this.codec, task);
+    checkTask(this.codec, this.#memory, own);
+    const share = shareOf(this.codec, own, this.threads);
+    const runs = Array.from({ length: share.parts }, (_, part) => this.#send(share, part));
+    await allGroups(runs, task.groups);
+    return share.results;
   }
 
-  async #send(task: PoolTask): Promise<PoolResult> {
+  /** Gives how many groups a thread did. */
+  async #send(share: PoolShare, part: number): Promise<number> {
     if (this.#closed) {
       throw new KeelsonError('ERASURE_POOL', 'the pool is closed', { found: 'a call after close()', action: 'make a new pool' });
     }
-    const run = this.#piscina.run(task) as Promise<PoolAnswer>;
+    const run = this.#piscina.run({ share, part }) as Promise<PoolAnswer>;
     this.#running.add(run);
     try {
-      const { failure, result } = await run;
+      const { failure, groups } = await run;
       if (failure !== null) throw KeelsonError.fromRecord(failure);
-      return result;
+      return groups;
     } finally {
       this.#running.delete(run);
     }

@@ -22,7 +22,7 @@ const REPORT: Report = {
     figure({ via: 'native', gbPerSecond: 51.26 }),
     figure({ k: 8, m: 3, via: 'native' }),
     figure({ k: 8, m: 3, op: 'reconstruct', lost: 3, gbPerSecond: 33.3 }),
-    figure({ via: 'pool', threads: 2, gbPerSecond: 91 }),
+    figure({ via: 'pool', threads: 2, gbPerSecond: 91, speedup: 1.816 }),
     figure({ peer: '@ronomon/reed-solomon 6.0.0', gbPerSecond: 8.7, memcpyRatio: 0.22, isa: 'none', via: 'native' }),
     figure({ op: 'crc32c', k: 1, m: 0, via: 'native', isa: 'vpclmul', gbPerSecond: 45 }),
   ],
@@ -37,6 +37,7 @@ test('the table has each figure in the row of its operation and way and the colu
   t.regex(line(/^encode +native avx2/), /51\.3 1\.25x +50\.0 1\.25x$/);
   t.regex(line(/^reconstruct m +ErasureCodec/), /- +33\.3 1\.25x$/);
   t.regex(line(/^encode +pool, 2 threads/), /91\.0/);
+  t.regex(line(/^encode +2 threads of the pool to one/), /1\.82x +-$/);
   t.regex(line(/^encode +@ronomon/), /8\.7 0\.22x/);
   t.regex(line(/^vpclmul/), /45\.0/);
   t.true(lines.includes('  ISA-L: apt-get install libisal-dev'));
@@ -73,10 +74,13 @@ test('every figure of the library and of memcpy is a rate: native, codec and poo
     for (const measured of [await own.native(shape, operation, 65_536, 'hot', 'scalar'), await own.codec(shape, operation, 65_536, 'hot')])
       t.true(measured.gbPerSecond > 0, operation.op);
   }
-  const pooled = await own.pool(shape, operations.slice(0, 1), 65_536, 'hot', 2);
+  const pooled = await own.pools(shape, operations.slice(0, 1), 65_536, 'hot', 2, 1);
   t.deepEqual(
-    pooled.map(({ via, threads, op }) => ({ via, threads, op })),
-    [{ via: 'pool', threads: 2, op: 'encode' }],
+    pooled.map(({ via, threads, op, speedup }) => ({ via, threads, op, compared: speedup !== undefined })),
+    [
+      { via: 'pool', threads: 1, op: 'encode', compared: false },
+      { via: 'pool', threads: 2, op: 'encode', compared: true },
+    ],
   );
   const memcpy = new Memcpy();
   t.true((await memcpy.rate(65_536, 'hot', 1)) > 0);

@@ -4,17 +4,22 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import { BLOCK_BYTES } from '../../src/base/units.js';
+import { BLOCK_BYTES, MIB } from '../../src/base/units.js';
 import { parseSettings } from '../../src/config/load-settings.js';
 import { startControlServer } from '../../src/control/control-server.js';
+import { writeDevice } from '../../src/device/promise-io.js';
 import { decodeBatch, ENTRY_ZERO, putEntry, sealBatch } from '../../src/journal/batch-format.js';
+import { inspectDevice } from '../../src/member/inspect.js';
 import { SUPERBLOCK_BYTES } from '../../src/member/layout.js';
 import { decodeSuperblock, encodeSuperblock } from '../../src/member/superblock.js';
+import { regionView } from '../../src/memory/slab-region.js';
 import { loadAddon } from '../../src/native/load.js';
 import { decodeHead, encodeHead } from '../../src/repository/head.js';
 import { seal } from '../../src/repository/sealed-file.js';
 import { FakeTarget } from '../control/fake-target.js';
-import { superblockOf } from '../member/array-fixture.js';
+import { memberBench, SHAPE, superblockOf } from '../member/array-fixture.js';
+import { MemoryTarget } from '../repository/memory-target.js';
+import { READER, repositoryOn, writer } from '../repository/rig.js';
 
 /** What the fuzzers of this folder found, each as the shortest input that shows it. */
 
@@ -105,5 +110,44 @@ test('a control request that is not JSON is the fault of who sent it', async (t)
     });
     t.is(answer[0], 400, type);
     t.is((JSON.parse(answer[1]) as { code: string }).code, 'CONTROL_REQUEST');
+  }
+});
+
+test('a superblock over zones larger than its device is told by inspect, and no memory is taken for them', async (t) => {
+  const bench = memberBench(t);
+  const shape = { ...SHAPE, stripes: 2 ** 30, chunkBytes: MIB };
+  const superblock = superblockOf(0, { shape });
+  const device = await bench.device('member', MIB);
+  regionView(bench.region, 0, SUPERBLOCK_BYTES).set(encodeSuperblock(superblock));
+  await writeDevice(device, bench.region.offset, 0, SUPERBLOCK_BYTES);
+  const found = await inspectDevice(device, bench.region);
+  t.is(found.error?.code, 'MEMBER_SHRUNK');
+  t.is(found.superblock?.shape.stripes, 2 ** 30);
+  t.is(found.integrity, null);
+});
+
+test('a HEAD over a volume of 2^53 bytes is opened without memory for it, and one over parts of blocks is refused', async (t) => {
+  const target = new MemoryTarget();
+  const repository = repositoryOn(target);
+  await repository.open(writer(1));
+  await repository.close();
+  const [name, file] = [...target.files].find(([each]) => each.startsWith('HEAD-')) as [string, { bytes: Buffer }];
+  const head = decodeHead(name, file.bytes, null);
+  file.bytes = Buffer.from(encodeHead({ ...head, volumeBytes: 2 ** 53 - BLOCK_BYTES }, null));
+  const before = process.memoryUsage().arrayBuffers;
+  const reader = repositoryOn(target);
+  await reader.open(READER);
+  t.deepEqual(await reader.allocated(0, 10), new Float64Array(0));
+  await reader.close();
+  t.true(process.memoryUsage().arrayBuffers - before < 64 * MIB);
+  file.bytes = Buffer.from(encodeHead({ ...head, volumeBytes: BLOCK_BYTES + 1 }, null));
+  await t.throwsAsync(reader.open(READER), { code: 'BACKUP_CORRUPT' });
+});
+
+test('a bad %-escape in the URL of a backup is a mistake of the configuration with its line', (t) => {
+  const members = 'name = "v"\n[stripe]\nmembers = ["/a", "/b", "/c"]\nparity = 1\nmemberSize = "1GiB"\n[backup]\n';
+  for (const url of ['sftp://%zz@host/path', 'sftp://user@host/%zz']) {
+    const error = t.throws(() => parseSettings(`${members}url = "${url}"\n`, '/k.toml'), { code: 'CONFIG' });
+    t.regex(error?.message ?? '', /k\.toml:7: backup\.url: .*bad %-escape/);
   }
 });

@@ -22,6 +22,18 @@ export function fuzz(t: ExecutionContext, rounds: number, round: (random: Random
   }
 }
 
+/** fuzz, for rounds that wait for something: one after the other. */
+export async function fuzzInTurn(t: ExecutionContext, rounds: number, round: (random: Random) => Promise<void>): Promise<void> {
+  const first = Number(process.env.KEELSON_SEED ?? randomInt(2 ** 31));
+  t.log(`KEELSON_SEED=${first}`);
+  const count = Math.ceil(rounds * FACTOR);
+  for (let index = 0; index < count; index++) {
+    await round(seededRandom(first + index)).catch((error: unknown) => {
+      throw new Error(`KEELSON_SEED=${first + index}: ${error instanceof Error ? error.stack : String(error)}`, { cause: error });
+    });
+  }
+}
+
 const INTERESTING = [0, 1, 2, 3, 7, 255, 256, 4095, 4096, 4097, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff];
 
 function below(random: Random, length: number): number {
@@ -92,12 +104,25 @@ function judged<T>(decode: () => T): Verdict<T> {
   try {
     return { value: decode() };
   } catch (error) {
-    // An assertion is a bug of ours, and any other class has no code that a caller could know.
-    if (error instanceof AssertionFailure || !(error instanceof KeelsonError)) throw error;
-    if (!/^[A-Z][A-Z0-9_]+$/.test(error.code) || error.code === 'INTERNAL')
-      throw new Error(`no stable code: ${error.code}`, { cause: error });
-    return { code: error.code };
+    return { code: codeOf(error) };
   }
+}
+
+/** judged, for what waits. */
+export async function verdictOf<T>(decode: () => Promise<T>): Promise<Verdict<T>> {
+  try {
+    return { value: await decode() };
+  } catch (error) {
+    return { code: codeOf(error) };
+  }
+}
+
+function codeOf(error: unknown): string {
+  // An assertion is a bug of ours, and any other class has no code that a caller could know.
+  if (error instanceof AssertionFailure || !(error instanceof KeelsonError)) throw error;
+  if (!/^[A-Z][A-Z0-9_]+$/.test(error.code) || error.code === 'INTERNAL')
+    throw new Error(`no stable code: ${error.code}`, { cause: error });
+  return error.code;
 }
 
 const GUARD_BYTES = 256;

@@ -29,6 +29,8 @@ const CASES: readonly (RequestFields & { title: string; errno: number })[] = [
   { title: 'a write-zeroes past the end', type: CMD.WRITE_ZEROES, offset: 0, length: SIZE + 1, errno: ERRNO.ENOSPC },
   { title: 'a write-zeroes of 4 GiB - 1', type: CMD.WRITE_ZEROES, offset: 0, length: 0xffffffff, errno: ERRNO.ENOSPC },
   { title: 'a write-zeroes with REQ_ONE', type: CMD.WRITE_ZEROES, flags: CMD_FLAG.REQ_ONE, offset: 0, length: 1, errno: ERRNO.EINVAL },
+  { title: 'a write-zeroes of nothing', type: CMD.WRITE_ZEROES, offset: 0, length: 0, errno: ERRNO.EINVAL },
+  { title: 'a cache of nothing', type: CMD.CACHE, offset: 0, length: 0, errno: ERRNO.EINVAL },
   { title: 'a cache past the end', type: CMD.CACHE, offset: SIZE, length: 1, errno: ERRNO.EINVAL },
   { title: 'a flush with a length', type: CMD.FLUSH, offset: 0, length: 1, errno: ERRNO.EINVAL },
   { title: 'a flush with an offset', type: CMD.FLUSH, offset: 1, length: 0, errno: ERRNO.EINVAL },

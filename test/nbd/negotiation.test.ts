@@ -174,6 +174,22 @@ test('SET_META_CONTEXT selects exact names with distinct ids; a wildcard selects
   client.destroy();
 });
 
+test('meta contexts that overlap, a name twice or a namespace and a name of it, are told once each', async (t) => {
+  const { address } = await serve(t);
+  const client = await greeted(address);
+  await client.negotiateStructured();
+  const told = (replies: readonly { type: number; data: Buffer }[]): string[] =>
+    replies.filter(({ type }) => type === REP.META_CONTEXT).map(({ data }) => data.toString('utf8', 4));
+  const twice = [CONTEXT_ALLOCATION, CONTEXT_UNDRAINED, CONTEXT_ALLOCATION, CONTEXT_ALLOCATION];
+  t.deepEqual(told(await client.option(OPT.SET_META_CONTEXT, contextData('', twice))).sort(), [CONTEXT_ALLOCATION, CONTEXT_UNDRAINED]);
+  const both = ['base:', CONTEXT_ALLOCATION, 'base:', 'base:allocation:more'];
+  t.deepEqual(told(await client.option(OPT.LIST_META_CONTEXT, contextData('', both))), [CONTEXT_ALLOCATION]);
+  await client.selectContexts('', twice);
+  await client.go('');
+  t.deepEqual([...(await client.blockStatus(0, 8192)).keys()].sort(), [CONTEXT_ALLOCATION, CONTEXT_UNDRAINED]);
+  client.destroy();
+});
+
 test('SET_META_CONTEXT before structured replies is ERR_INVALID', async (t) => {
   const { address } = await serve(t);
   const client = await greeted(address);

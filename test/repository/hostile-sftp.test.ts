@@ -130,13 +130,19 @@ test('a server that greets and then never answers is given up with a clear error
 test('a server that answers now and then is not given up', async (t) => {
   const answers: (() => void)[] = [];
   const { target, clock, asked } = await hostOf(t, ({ id, channel }) => answers.push(() => channel.write(attributes(id, 7n))));
-  for (let turn = 1; turn <= 3; turn++) {
-    const size = target.stat('HEAD');
+  // One is always waiting, each for nearly twice the time in which some answer has to come.
+  let earlier = target.stat('HEAD');
+  await asked(REQUEST.stat);
+  for (let turn = 2; turn <= 4; turn++) {
+    const later = target.stat('HEAD');
     await asked(REQUEST.stat, turn);
     clock.advance(REPLY_TIMEOUT_MS - 1);
-    answers.pop()?.();
-    t.is(await size, 7);
+    answers.shift()?.();
+    t.is(await earlier, 7);
+    earlier = later;
   }
+  answers.shift()?.();
+  t.is(await earlier, 7);
 });
 
 test('a server that lets us log in and never greets is given up', async (t) => {

@@ -57,10 +57,8 @@ export class StripeBlueprint {
     const words = new Uint32Array(geometry.stripeBlocks);
     const crcs = new Uint32Array(geometry.stripeBlocks);
     const backup = this.#host.backup();
-    const has = backup === null ? null : new Uint8Array(geometry.stripeBlocks);
-    if (backup !== null && has !== null) await backup.lookup(stripe * geometry.stripeBlocks, geometry.stripeBlocks, has);
     for (let plans = 1; ; plans++) {
-      planStripe(this.#host, stripe, has, this.#sources, scope);
+      await this.#plan(stripe, backup, scope);
       words.fill(SOURCE_KEEP);
       if (await this.#fetch(stripe, words, crcs, backup)) break;
       if (plans === PLANS_MAX) throw cannotRebuild(stripe, STRIPE_FAILED);
@@ -93,6 +91,19 @@ export class StripeBlueprint {
       this.#host.markLost(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), geometry.memberBlock(stripe, slot % geometry.rows));
     }
     return status;
+  }
+
+  /** The backup is asked after the last segment has left the ring: what leaves it later would be missed in both, and taken for zeroes. */
+  async #plan(stripe: StripeIndex, backup: Backup | null, scope: PlanScope): Promise<void> {
+    const { geometry, journal } = this.#host;
+    const has = backup === null ? null : new Uint8Array(geometry.stripeBlocks);
+    if (backup !== null && has !== null) {
+      for (let tail = -1; tail !== journal.tailSeq; ) {
+        tail = journal.tailSeq;
+        await backup.lookup(stripe * geometry.stripeBlocks, geometry.stripeBlocks, has);
+      }
+    }
+    planStripe(this.#host, stripe, has, this.#sources, scope);
   }
 
   /** Brings the planned blocks into the region, the block of slot s to page s of it. False when a place of the ring is not the block's newest any more: then the plan is none. */

@@ -101,6 +101,13 @@ export const FOUND: readonly Scenario[] = [
     '7 1000 4 6 4000 100',
     '1058:process-crash:2772055839 1116:drain:3999112589 1722:loss-of-everything:505342688 2588:loss-of-everything:130359149 2668:drain:2388280582 2744:drain:1918096861',
   ),
+  found(
+    20247,
+    '3 1 2 2 16384 20 262144 20 4 1 0',
+    '1 100 8 0 1500 5',
+    '326:loss-of-everything:720020957 391:loss-of-everything:3528213333 493:process-crash:3344739711 584:target-full:2158220252 895:loss-beyond-parity:3920471724 897:target-down:203964045 979:power-failure:2594490647 1076:clock-jump:3695925882 1253:look-at-backup:1553684563 1342:target-slow:2520894837',
+    [0, 9, 17, 25, 34, 628, 2358, 2914, 4096],
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

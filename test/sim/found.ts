@@ -108,6 +108,13 @@ export const FOUND: readonly Scenario[] = [
     '326:loss-of-everything:720020957 391:loss-of-everything:3528213333 493:process-crash:3344739711 584:target-full:2158220252 895:loss-beyond-parity:3920471724 897:target-down:203964045 979:power-failure:2594490647 1076:clock-jump:3695925882 1253:look-at-backup:1553684563 1342:target-slow:2520894837',
     [0, 9, 17, 25, 34, 628, 2358, 2914, 4096],
   ),
+  found(
+    45,
+    '4 1 2 2 4096 9 65536 20 8 0 1',
+    '7 1000 8 0 1500 2000',
+    '743:power-failure:1685088908 840:power-failure:2260584607 858:disconnect:7289776 951:crash-in-stripe-task:2669552906 994:power-failure:771333544 1151:crash-in-stripe-task:3071382042 1224:disconnect:3062762202 1256:crash-in-stripe-task:2678140327 1270:crash-in-stripe-task:2510320251 1304:crash-in-stripe-task:3317647259 1477:disconnect:273995307',
+    [0, 818, 1449, 1458, 1467, 1492, 2446, 2455, 4096],
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

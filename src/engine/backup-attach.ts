@@ -10,7 +10,13 @@ export function attachBackup(engine: ArrayEngine, backup: Backup): void {
   const link = new BackupLink(
     backup,
     parts.clock,
-    () => ({ arrayUuid: state.shape.arrayUuid, epoch: state.epoch, volumeBytes: engine.volumeBytes, create: true }),
+    () => ({
+      arrayUuid: state.shape.arrayUuid,
+      epoch: state.epoch,
+      volumeBytes: engine.volumeBytes,
+      create: true,
+      drainedLsn: drainedLsn(engine),
+    }),
     (found) => accept(engine, found),
   );
   engine.attach(link);
@@ -45,13 +51,13 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     const slot = table.slotOf(seq);
     if (table.lastLsn[slot] !== found.headLsn) continue;
     if (seq + 1 > journal.drainedSeq) await checkpointer.advance({ drainedSeq: seq + 1 });
-    else checkpointer.rewindDrained(seq + 1);
+    else await checkpointer.rewindDrained(seq + 1);
     return;
   }
   const tailSlot = table.slotOf(journal.tailSeq);
   const tailLsn = table.seq[tailSlot] === journal.tailSeq ? (table.firstLsn[tailSlot] as number) - 1 : cursorLsn;
   if (found.headLsn === tailLsn) {
-    checkpointer.rewindDrained(journal.tailSeq);
+    await checkpointer.rewindDrained(journal.tailSeq);
     return;
   }
   state.raise(

@@ -75,10 +75,11 @@ export class Checkpointer {
     return this.#request();
   }
 
-  /** The repository turned out to hold less than was thought: what is drained is counted from here again, and the tail stays. */
-  rewindDrained(seq: SegmentSeq): void {
+  /** The repository turned out to hold less than was thought: what is drained is counted from here again, also after a crash, and the tail stays. */
+  rewindDrained(seq: SegmentSeq): Promise<void> {
     this.#drained = seq;
     this.#journal.drainedSeq = seq;
+    return this.#request();
   }
 
   /** Membership changed: the next round raises the epoch on every member that is there before anything more is acknowledged (P10). */

@@ -51,6 +51,8 @@ export interface BackupOpen {
   readonly epoch: number;
   readonly volumeBytes: Bytes;
   readonly create: boolean;
+  /** What the array knows to be drained: segments beyond a HEAD that ends before it were published, and are not cleared away as leftovers. */
+  readonly drainedLsn?: Lsn;
   /** Read without taking the lease: restore --plan, inspect, and the like. arrayUuid '' accepts any. */
   readonly readOnly?: boolean;
   /** With readOnly: the newest point at or before this LSN instead of the newest one. Throws BACKUP_POINT when there is none. */

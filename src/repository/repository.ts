@@ -81,7 +81,7 @@ export class Repository implements Backup {
     const image = new RepositoryImage({ ...this.#options, codec: this.#codec }, config, head);
     if (options.at === undefined) await image.checkNewest();
     else await image.rewind(options.at);
-    if (!readOnly) await this.#files.removeOrphans(head);
+    if (!readOnly && head.headLsn >= (options.drainedLsn ?? 0)) await this.#files.removeOrphans(head);
     this.#image = image;
     this.#opened = { options, config, weakness, head: image.head };
     return this.#state(this.#opened);
@@ -186,6 +186,18 @@ export class Repository implements Backup {
     if (lease < options.epoch) await this.#files.putLease(options.epoch, config);
   }
 
+  /** A host that was put back to an earlier state between two publishes has lost the segments that this one continues. */
+  async #refuseChanged({ config, head }: Opened): Promise<void> {
+    const found = await this.#files.head(config);
+    if (found !== null && found.epoch > head.epoch) throw fenced(this.target, found.epoch, head.epoch);
+    if (found !== null && found.epoch === head.epoch && Buffer.compare(found.segmentHash, head.segmentHash) === 0) return;
+    throw new KeelsonError('BACKUP_CHANGED', `the repository at ${this.target} is not what this process left there`, {
+      found: found === null ? 'no HEAD' : `segment ${found.segment} at LSN ${found.headLsn}`,
+      expected: `segment ${head.segment} at LSN ${head.headLsn}`,
+      action: 'was the backup host restored? It is opened again, and drained again from there if the ring still has it',
+    });
+  }
+
   async #write(opened: Opened, header: SegmentHeader, file: TargetWriter, pull: () => Promise<SegmentPiece | null>): Promise<Written> {
     const { config, head, options } = opened;
     const salt = config.key === null ? Buffer.alloc(SALT_BYTES) : randomBytes(SALT_BYTES);
@@ -240,8 +252,10 @@ export class Repository implements Backup {
     await this.#options.target.syncDirectory();
     try {
       await this.#refuseFenced(opened);
+      await this.#refuseChanged(opened);
     } catch (error) {
-      if (error instanceof KeelsonError && error.code === 'BACKUP_FENCED') await this.#options.target.remove(name).catch(() => undefined);
+      if (error instanceof KeelsonError && (error.code === 'BACKUP_FENCED' || error.code === 'BACKUP_CHANGED'))
+        await this.#options.target.remove(name).catch(() => undefined);
       throw error;
     }
     const head: Head = {

@@ -72,3 +72,12 @@ export async function restoreOn(host: SimulatedHost, settings: Settings, process
     }
   }
 }
+
+/** A log in which assertions that failed are looked for. */
+export function watchedLog(process: SimulatedProcess, failed: (message: string) => void): EngineLog {
+  const note = (fields: object, message: string): void => {
+    const text = JSON.stringify(fields);
+    if (process.alive && /\((ASSERTION|INTERNAL)\)/.test(text)) failed(`${message}: ${text}`);
+  };
+  return { debug() {}, info() {}, warn: note, error: note };
+}

@@ -3,9 +3,11 @@ import { seededRandom, type Random } from '../base/random.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import { attachBackup } from '../engine/backup-attach.js';
 import { checkImage, simulatedRepository } from './backup-checks.js';
+import { NewerWriter } from './newer-writer.js';
 import { EVENT, type Scheduler } from './scheduler.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { SimulatedHost } from './simulated-target.js';
+import { TargetPast } from './target-past.js';
 import type { Finding, VolumeHistory } from './volume-history.js';
 
 /** A drain that failed at the end of a run is tried again after this. */
@@ -24,6 +26,12 @@ export class BackupWatch {
   #floor = 0;
   #troubledAt_us = Number.NEGATIVE_INFINITY;
   onFault: (kind: string) => void = () => {};
+  readonly #past = new TargetPast(this.host, () => this.#floor);
+  readonly #newer = new NewerWriter();
+  /** The host was put back to an earlier state, and the engine does not know yet; the connection that it had then. */
+  #putBack = false;
+  #stateThen: object | null = null;
+  #findingOut: ArrayEngine | null = null;
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #news: BackupNews;
@@ -43,6 +51,16 @@ export class BackupWatch {
     return this.#scheduler.now_us - this.#troubledAt_us < TROUBLE_US;
   }
 
+  /** Who may not be stopped now has a member of which it does not know that it is gone: it is made to write to all. */
+  #findOut(engine: ArrayEngine): void {
+    if (this.#findingOut === engine) return;
+    this.#findingOut = engine;
+    const done = (): void => {
+      this.#findingOut = null;
+    };
+    void engine.checkpointer.fence().then(done, done);
+  }
+
   attach(engine: ArrayEngine, process: SimulatedProcess, memory: Uint8Array): void {
     attachBackup(engine, simulatedRepository(this.host, process, memory));
   }
@@ -54,6 +72,8 @@ export class BackupWatch {
     const from = history.moment();
     void loop.drainNow().then(
       () => {
+        // Said in good faith, of a state that is no more.
+        if (this.#putBack) return;
         this.#floor = Math.max(this.#floor, from);
         this.#news.count('P9');
       },
@@ -66,6 +86,56 @@ export class BackupWatch {
     return this.#floor;
   }
 
+  /** What was drained can be had from the host. */
+  whole(engine: ArrayEngine): boolean {
+    return !this.#putBack && engine.link?.isFinal !== true && !this.#newer.isNewerThan(engine);
+  }
+
+  /** The host is restored from an earlier state of its own. False when it has none. */
+  putBack(engine: ArrayEngine, random: Random): boolean {
+    const floor = this.#past.goBack(random, this.#floor, this.#scheduler.now_us);
+    if (floor === null) return false;
+    this.#floor = Math.min(floor, this.#floor);
+    this.#putBack = true;
+    this.#stateThen = engine.link?.state ?? null;
+    return true;
+  }
+
+  takeOver(engine: ArrayEngine, writer: SimulatedProcess, random: Random): Promise<boolean> {
+    return this.#newer.take(this.host, writer, engine, 1 + random.below(3));
+  }
+
+  /** The members were made anew from what the host has: what was before is of another history. */
+  restored(): void {
+    this.#past.forget();
+  }
+
+  /** Looks after the backup: a link that is given up for a reason is begun again by a new process, with the right files on the host. restart: false when it cannot be now. */
+  administer(engine: ArrayEngine, restart: () => boolean): void {
+    const { link } = engine;
+    if (link === null) return;
+    if (this.#putBack && link.isOpen && link.state !== this.#stateThen) {
+      this.#putBack = false;
+      this.#past.accept();
+      this.#news.count('P3');
+    }
+    const finding = this.#newer.look(engine);
+    if (finding !== null) this.#news.fail(finding);
+    if (!link.isFinal) return;
+    const code = link.lastError?.code;
+    if (code === 'BACKUP_FENCED') {
+      if (restart()) this.#news.count('P10');
+      else this.#findOut(engine);
+    } else if (!this.#past.isBehind) this.#news.fail({ promise: 'P3', message: `the backup is given up: ${link.lastError?.describe()}` });
+    else if (code === 'BACKUP_AHEAD' && !engine.state.alarms.some((alarm) => alarm.code === 'BACKUP_MISMATCH'))
+      this.#news.fail({ promise: 'P9', message: 'the backup was put back to an earlier state, and status does not say so' });
+    else if (restart()) {
+      this.#floor = this.#past.undo();
+      this.#putBack = false;
+      this.#news.count('P3');
+    } else this.#findOut(engine);
+  }
+
   /** P3, P7, P9: what would be left if the host lost its power and everything else were gone. */
   async look(history: VolumeHistory, exact: boolean): Promise<void> {
     const reader = new SimulatedProcess(this.#scheduler, seededRandom(this.#random.u32()), new Map(), new Map());
@@ -76,16 +146,14 @@ export class BackupWatch {
 
   /** The end of a run: drains until nothing is left, then the backup alone has it all. */
   async finish(engine: ArrayEngine, process: SimulatedProcess, history: VolumeHistory): Promise<void> {
+    // Without anything to drain nobody would ever look.
+    if (this.#putBack && engine.link !== null) engine.link.failed(new KeelsonError('BACKUP_UNREACHABLE', 'the connection was cut'));
     for (;;) {
       const error = await (engine.drainLoop?.drainNow() ?? Promise.resolve()).then(
         () => null,
         (reason: unknown) => KeelsonError.from(reason),
       );
-      if (error === null) break;
-      if (engine.link?.isFinal === true) {
-        this.#news.fail({ promise: 'P3', message: `the backup is given up: ${error.describe()}` });
-        return;
-      }
+      if (error === null && !this.#putBack) break;
       await new Promise<void>((resolve) => void this.#scheduler.after(RETRY_US, process, EVENT.driver, resolve));
     }
     await this.look(history, true);

@@ -29,6 +29,8 @@ export class FaultAtlas {
   readonly #layouts: readonly MemberLayout[];
   /** The engine while it runs. */
   engine: ArrayEngine | null = null;
+  /** What was drained can be had from the backup. */
+  backupWhole: (engine: ArrayEngine) => boolean = () => true;
   /** Members that the engine has recorded as failed: every other member's table says so. */
   readonly recorded = new Set<number>();
   /** Members whose device went away, perhaps to come back as another one, and of which the engine may not know yet. */
@@ -106,8 +108,8 @@ export class FaultAtlas {
   /** The process is gone. What it had not destaged is what the next one has to find. */
   crashed(): void {
     if (this.engine !== null) {
-      const { journal, state } = this.engine;
-      this.#undrained = this.#shape.backup && state.protection === 'full' ? this.#copiesOf(this.engine, journal.drainedSeq) : null;
+      const { journal } = this.engine;
+      this.#undrained = this.backupServes(this.engine) ? this.#copiesOf(this.engine, journal.drainedSeq) : null;
       this.#undestaged = this.#copiesOf(this.engine, this.engine.journal.destagedSeq);
     }
     this.engine = null;
@@ -123,7 +125,7 @@ export class FaultAtlas {
 
   /** The backup has an image. */
   mayLoseEverything(): boolean {
-    return this.engine !== null && this.#shape.backup && this.engine.state.protection === 'full' && this.engine.journal.drainedSeq > 1;
+    return this.engine !== null && this.backupServes(this.engine) && this.engine.journal.drainedSeq > 1;
   }
 
   requestFailed(index: number): void {
@@ -186,6 +188,15 @@ export class FaultAtlas {
     return this.#harmed(-1).filter((i) => this.holdsData(i)).length > this.#shape.parity;
   }
 
+  backupServes(engine: ArrayEngine): boolean {
+    return this.#shape.backup && engine.state.protection === 'full' && this.backupWhole(engine);
+  }
+
+  /** The host of the backup may lose what it has: the stripes and the ring do without. */
+  mayDoWithoutBackup(): boolean {
+    return this.engine !== null && this.backupServes(this.engine) && !this.needsBackup && !this.#harmed(-1).some((i) => this.holdsData(i));
+  }
+
   /** Some blocks may be in the backup alone: of rows that lost more than parity covers, or lost something and were torn. */
   get needsBackup(): boolean {
     const torn = this.engine === null || this.engine.state.untrustedStripes > 0;
@@ -194,7 +205,7 @@ export class FaultAtlas {
 
   /** Without anything that is in the stripes nothing would be lost, should this member be harmed as well. */
   coveredBeyondParity(index = -1): boolean {
-    if (this.engine !== null && (!this.#shape.backup || this.engine.state.protection !== 'full')) return false;
+    if (this.engine !== null && !this.backupServes(this.engine)) return false;
     const segments = this.engine === null ? this.#undrained : this.#copiesOf(this.engine, this.engine.journal.drainedSeq);
     if (segments === null) return false;
     const harmed = this.#harmed(index);

@@ -27,7 +27,7 @@ export interface ScenarioEvent {
   readonly lot: number;
 }
 
-export const PROCESS_FAULT_KINDS = ['power-failure', 'process-crash', 'crash-in-stripe-task', 'clock-jump'] as const;
+export const PROCESS_FAULT_KINDS = ['power-failure', 'process-crash', 'crash-in-stripe-task', 'clock-jump', 'second-process'] as const;
 export const MEMBER_FAULT_KINDS = [
   'read-error',
   'latent-sector-error',
@@ -52,7 +52,7 @@ export const TARGET_FAULT_KINDS = [
 ] as const;
 export type TargetFaultKind = (typeof TARGET_FAULT_KINDS)[number];
 /** Need the backup as well as the members: see fault-atlas.ts. */
-export const LOSS_FAULT_KINDS = ['loss-beyond-parity', 'loss-of-everything'] as const;
+export const LOSS_FAULT_KINDS = ['loss-beyond-parity', 'loss-of-everything', 'newer-writer', 'target-put-back'] as const;
 /** Not faults: a drain by hand, and a look at what the backup alone would give. */
 export const BACKUP_EVENT_KINDS = ['drain', 'look-at-backup'] as const;
 export type MemberFaultKind = (typeof MEMBER_FAULT_KINDS)[number];

@@ -9,10 +9,10 @@ import {
   type TargetWriter,
   unreachable,
 } from '../repository/target.js';
-import { EVENT } from './scheduler.js';
+import { EVENT, type Owner, WORLD } from './scheduler.js';
 import type { SimulatedProcess } from './simulated-process.js';
 
-interface HostFile {
+export interface HostFile {
   bytes: Buffer;
   /** Bytes that a power failure of the host leaves. */
   synced: number;
@@ -36,6 +36,8 @@ export class SimulatedHost {
   deniedUntil_us = 0;
   slowness = 1;
   onFault: (kind: string) => void = () => {};
+  askedAt_us = 0;
+  onSynced: () => void = () => {};
 
   get files(): ReadonlyMap<string, HostFile> {
     return this.#files;
@@ -65,9 +67,20 @@ export class SimulatedHost {
     this.#change(() => this.#files.delete(name));
   }
 
+  idle_us(now_us: number): number {
+    return now_us - this.askedAt_us;
+  }
+
+  /** The host is put back to an earlier state of its files. */
+  putBack(files: ReadonlyMap<string, HostFile>): void {
+    this.#files = new Map([...files].map(([name, { bytes }]) => [name, { bytes, synced: bytes.length }]));
+    this.syncDirectory();
+  }
+
   syncDirectory(): void {
     this.#durable = new Map(this.#files);
     this.#unsynced = [];
+    this.onSynced();
   }
 
   #change(change: () => void): void {
@@ -230,8 +243,8 @@ export class SimulatedTarget implements Target {
   #run<T>(what: string, effect: () => T, connection = this.#host.connection): Promise<T> {
     const process = this.#process;
     const host = this.#host;
-    const later = (run: () => void): void =>
-      void process.scheduler.after((50 + process.random.below(LATENCY_US)) * host.slowness, process, EVENT.target, run);
+    const later = (run: () => void, owner: Owner = process): void =>
+      void process.scheduler.after((50 + process.random.below(LATENCY_US)) * host.slowness, owner, EVENT.target, run);
     return new Promise<T>((resolve, reject) => {
       const lost = (): boolean => {
         if (connection === host.connection && process.scheduler.now_us >= host.downUntil_us) return false;
@@ -239,8 +252,12 @@ export class SimulatedTarget implements Target {
         reject(unreachable(URL, what, 'no connection'));
         return true;
       };
+      // What was sent is done, whether or not whoever sent it still lives.
+      const sent = process.random.below(2) === 0 ? WORLD : process;
       later(() => {
         if (lost()) return;
+        host.askedAt_us = process.scheduler.now_us;
+        if (!process.alive) host.onFault('target-late-request');
         process.scheduler.trace.add(what.length, what.charCodeAt(0), host.files.size);
         let result: T;
         try {
@@ -252,7 +269,7 @@ export class SimulatedTarget implements Target {
         later(() => {
           if (!lost()) resolve(result);
         });
-      });
+      }, sent);
     });
   }
 }

@@ -5,7 +5,7 @@ import type { Settings } from '../config/settings.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import { memberPaths } from '../engine/assemble.js';
 import type { EngineLog } from '../engine/log.js';
-import { assembleOn, createOn, restoreOn } from './array-life.js';
+import { assembleOn, createOn, restoreOn, watchedLog } from './array-life.js';
 import { BackupWatch } from './backup-watch.js';
 import { scrubAll } from './administrator.js';
 import { SECTOR_CUTS } from './cell-content.js';
@@ -40,7 +40,8 @@ import { VolumeHistory, type Finding } from './volume-history.js';
  *   Losses    may be more than the parity covers, up to all stripe members, while ring and backup have everything; and everything but the backup: then it is restored onto
  *             empty devices or over the old ones, and crashes come during that too.
  *   Target    connections break at any byte and after any effect, the host is down, full, slow, or denies permission, and loses its power: of a file what was synced is left, or more,
- *             of the directory what it was at its last sync, or since.
+ *             of the directory what it was at its last sync, or since. It may be put back to an earlier state, and requests of a process that is dead arrive late.
+ *   Others    want the members while they are in use, or take the repository with a newer epoch.
  *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks, to sectors or not at all, down to 8 bytes.
  *             They may go away before their reply.
  *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.
@@ -126,6 +127,7 @@ class Simulation {
     };
     this.#backup = scenario.shape.backup ? new BackupWatch(this.#scheduler, this.#random, news) : null;
     if (this.#backup !== null) this.#backup.onFault = (kind) => this.#fired(kind);
+    this.#atlas.backupWhole = (engine) => this.#backup?.whole(engine) === true;
     this.#outOfReach = new OutOfReach(this.#atlas, this.#backup, this.#scheduler);
     this.#watch = new MemberWatch(this.#members, this.#atlas, this.#scheduler, {
       ...news,
@@ -139,12 +141,10 @@ class Simulation {
     const onRejection = (error: unknown): void => this.#broke(error);
     process.on('unhandledRejection', onRejection);
     try {
-      void this.#story().then(
-        () => {
-          this.#over = true;
-        },
-        (error: unknown) => this.#broke(error),
-      );
+      const ended = (): void => {
+        this.#over = true;
+      };
+      void this.#story().then(ended, (error: unknown) => this.#broke(error));
       while (!this.#over && this.#failure === null) {
         await this.#scheduler.turn();
         if (this.#over || this.#failure !== null) break;
@@ -262,6 +262,7 @@ class Simulation {
     this.#watch.lookAfter(engine, this.#process);
     if (this.#lost === 'restored') {
       this.#report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count)));
+      this.#backup?.restored();
       this.#lost = null;
       this.#crashed = null;
     }
@@ -309,6 +310,7 @@ class Simulation {
   #until(condition: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
+        if (this.#atlas.engine !== null) this.#backup?.administer(this.#atlas.engine, () => this.#restart());
         if (condition()) resolve();
         else this.#scheduler.after(1000, this.#process, EVENT.driver, look);
       };
@@ -362,7 +364,6 @@ class Simulation {
 
   /** The run as seen by what is done to it. */
   #struck(): StruckRun {
-    const self = this;
     return {
       members: this.#members,
       atlas: this.#atlas,
@@ -370,11 +371,12 @@ class Simulation {
       backup: this.#backup,
       process: this.#process,
       history: this.#history,
-      get healed() {
-        return self.#healed;
-      },
+      healed: () => this.#healed,
       crash: (how, kind) => this.#crash(how, kind),
       loseEverything: (random) => this.#loseEverything(random),
+      settings: this.#settings,
+      stranger: (random) => new SimulatedProcess(this.#scheduler, seededRandom(random.u32()), this.#disks, this.#held),
+      report: (finding) => this.#report(finding),
       fired: (kind) => this.#fired(kind),
       spared: () => this.#count('spared', 1),
       broke: (error) => this.#broke(error),
@@ -398,6 +400,12 @@ class Simulation {
     this.#died(new Died(kind));
   }
 
+  #restart(): boolean {
+    if (!this.#process.alive || !this.#atlas.mayCrash()) return false;
+    this.#crash('process-crash', 'restart');
+    return true;
+  }
+
   #loseEverything(random: Random): void {
     this.#crash('power-failure', 'loss-of-everything');
     this.#atlas.everythingLost();
@@ -413,11 +421,7 @@ class Simulation {
   }
 
   #log(process: SimulatedProcess): EngineLog {
-    const note = (fields: object, message: string): void => {
-      const text = JSON.stringify(fields);
-      if (process.alive && /\((ASSERTION|INTERNAL)\)/.test(text)) this.#fail({ promise: 'assertion', message: `${message}: ${text}` });
-    };
-    return { debug() {}, info() {}, warn: note, error: note };
+    return watchedLog(process, (message) => this.#fail({ promise: 'assertion', message }));
   }
 
   #fired(kind: string): void {

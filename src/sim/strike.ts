@@ -8,7 +8,9 @@ import type { Scheduler } from './scheduler.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import { strikeTarget } from './target-faults.js';
-import type { VolumeHistory } from './volume-history.js';
+import type { Settings } from '../config/settings.js';
+import { startSecond } from './second-process.js';
+import type { Finding, VolumeHistory } from './volume-history.js';
 
 /** A run, as far as something can be done to it. */
 export interface StruckRun {
@@ -19,10 +21,14 @@ export interface StruckRun {
   readonly process: SimulatedProcess;
   readonly history: VolumeHistory;
   /** Nothing more is done to the array. */
-  readonly healed: boolean;
+  healed(): boolean;
   crash(how: 'power-failure' | 'process-crash', kind: string): void;
   /** All members are gone, with the process: what is left is the backup. */
   loseEverything(random: Random): void;
+  /** A process beside the one that runs. */
+  stranger(random: Random): SimulatedProcess;
+  readonly settings: Settings;
+  report(finding: Finding | null): void;
   fired(kind: string): void;
   /** The promises do not cover it now. */
   spared(): void;
@@ -57,6 +63,21 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
       if (run.process.alive && atlas.mayLoseEverything()) run.loseEverything(random);
       else run.spared();
       return;
+    case 'second-process':
+      if (atlas.engine === null) run.spared();
+      else second(random, run);
+      return;
+    case 'target-put-back':
+      if (atlas.engine !== null && atlas.mayDoWithoutBackup() && backup?.putBack(atlas.engine, random) === true) run.fired(event.kind);
+      else run.spared();
+      return;
+    case 'newer-writer':
+      if (atlas.engine === null || backup === null || !atlas.mayDoWithoutBackup()) run.spared();
+      else
+        void backup.takeOver(atlas.engine, run.stranger(random), random).then((taken) => {
+          if (taken) run.fired(event.kind);
+        });
+      return;
     case 'drain':
       backup?.drain(atlas.engine, run.history);
       return;
@@ -72,7 +93,18 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
   }
 }
 
+function second(random: Random, run: StruckRun): void {
+  const { process } = run;
+  run.fired('second-process');
+  const other = run.stranger(random);
+  void startSecond(run.settings, other, random).then((finding) => {
+    other.alive = false;
+    // One that was not there any more may be replaced.
+    if (process.alive) run.report(finding);
+  });
+}
+
 function lose(random: Random, run: StruckRun): boolean {
   const died = (beyond: boolean): void => run.fired(beyond ? 'loss-beyond-parity' : 'loss');
-  return loseBeyondParity(random, run.members, run.atlas, run.scheduler, () => run.healed, died);
+  return loseBeyondParity(random, run.members, run.atlas, run.scheduler, run.healed, died);
 }

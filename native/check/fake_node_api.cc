@@ -198,6 +198,8 @@ napi_status napi_close_escapable_handle_scope(napi_env, napi_escapable_handle_sc
 napi_status napi_escape_handle(napi_env, napi_escapable_handle_scope, napi_value value, napi_value* result) { return *result = value, napi_ok; }
 napi_status napi_is_exception_pending(napi_env, bool* result) { return *result = false, napi_ok; }
 
+napi_status napi_set_named_property(napi_env, napi_value object, const char*, napi_value) { return of(object).type == napi_object ? napi_ok : napi_object_expected; }
+
 napi_status napi_get_last_error_info(napi_env, const napi_extended_error_info** result) {
   static const napi_extended_error_info info = {"refused by the fake Node-API", nullptr, 0, napi_generic_failure};
   *result = &info;
@@ -213,6 +215,5 @@ napi_status napi_get_and_clear_last_exception(napi_env, napi_value*) { std::abor
 napi_status napi_get_named_property(napi_env, napi_value, const char*, napi_value*) { std::abort(); }
 napi_status napi_get_property(napi_env, napi_value, napi_value, napi_value*) { std::abort(); }
 napi_status napi_has_property(napi_env, napi_value, napi_value, bool*) { std::abort(); }
-napi_status napi_set_named_property(napi_env, napi_value, const char*, napi_value) { std::abort(); }
 napi_status napi_throw(napi_env, napi_value) { std::abort(); }
 }

@@ -25,7 +25,7 @@ test.serial('no argument makes an entry point of the addon touch memory that is 
     folder,
     'fuzz-entry-points',
     'clang++-14',
-    [...checkSources('fuzz_entry_points', 'fake_node_api'), ...exportSources(), ...kernelSources()],
+    [...checkSources('fuzz_entry_points', 'fuzz_devices', 'fake_node_api'), ...exportSources(), ...kernelSources()],
     [
       '-O1',
       '-g1',

@@ -20,9 +20,11 @@ export function kernelSources(): readonly string[] {
   return [join(NATIVE, 'cpu.cc'), ...['gf256', 'crc32c'].flatMap((folder) => sources(folder, /^(?!exports|bound_call).*\.cc$/))];
 }
 
-/** The entry points that know of JavaScript, of the kernels and the checksums. */
+/** The entry points that know of JavaScript. */
 export function exportSources(): readonly string[] {
-  return ['views.cc', 'gf256/exports.cc', 'gf256/bound_call.cc', 'crc32c/exports.cc'].map((name) => join(NATIVE, name));
+  return ['views.cc', 'place_thread.cc', 'gf256/exports.cc', 'gf256/bound_call.cc', 'crc32c/exports.cc', 'io/device.cc'].map((name) =>
+    join(NATIVE, name),
+  );
 }
 
 /** native/check/NAME.cc of each name. */

@@ -1,4 +1,7 @@
-/** node --expose-gc pool-cycles.js CYCLES SAMPLES: starts a pool, gives it work, closes it with the work in flight; again and again. Prints resident bytes. */
+/**
+ * node --expose-gc pool-cycles.js CYCLES SAMPLES: starts a pool, gives it work, closes it with the work in flight; again and again. Prints what the process
+ * holds after every so many cycles: resident bytes, and those of JavaScript: heap and what hangs on it.
+ */
 import { ErasurePool } from '../../../src/erasure/index.js';
 
 const [cycles = 0, samples = 1] = process.argv.slice(2).map(Number);
@@ -8,7 +11,7 @@ const SHARD_BYTES = 16 * 1024;
 const GROUPS = 16;
 const memory = new Uint8Array(new SharedArrayBuffer(GROUPS * 6 * SHARD_BYTES)).fill(7);
 const offsets = Float64Array.from({ length: GROUPS * 6 }, (_, i) => i * SHARD_BYTES);
-const resident: number[] = [];
+const held: { readonly resident: number; readonly script: number }[] = [];
 
 for (let cycle = 1; cycle <= cycles; cycle++) {
   const pool = new ErasurePool(memory, { k: 4, m: 2, threads: cycle % 4 === 0 ? 2 : 1, inlineBytesMax: 0 });
@@ -22,7 +25,8 @@ for (let cycle = 1; cycle <= cycles; cycle++) {
   }
   if (cycle % Math.floor(cycles / samples) === 0) {
     collect();
-    resident.push(process.memoryUsage.rss());
+    const { rss, heapUsed, external } = process.memoryUsage();
+    held.push({ resident: rss, script: heapUsed + external });
   }
 }
-process.stdout.write(`${JSON.stringify(resident)}\n`);
+process.stdout.write(`${JSON.stringify(held)}\n`);

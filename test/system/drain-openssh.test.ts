@@ -154,6 +154,9 @@ test.serial('sshd killed and back again: a running server drains on without bein
   const array = await arrayOn(scratch, sshd.backup(repository));
   await array.create();
   await array.serve();
+  // So that there is a connection to lose.
+  await churn(array.uri, { seed: 4, bytes: MIB, range: RANGE });
+  await array.must(['drain', '--wait']);
   await sshd.kill();
   await churn(array.uri, { seed: 5, bytes: 8 * MIB, range: RANGE });
   await array.must(['drain']);

@@ -102,7 +102,7 @@ export class BackupWatch {
   }
 
   takeOver(engine: ArrayEngine, writer: SimulatedProcess, random: Random): Promise<boolean> {
-    return this.#newer.take(this.host, writer, engine, 1 + random.below(3));
+    return this.#newer.take(this.host, writer, engine, 3 + random.below(3));
   }
 
   /** The members were made anew from what the host has: what was before is of another history. */
@@ -145,7 +145,7 @@ export class BackupWatch {
   }
 
   /** The end of a run: drains until nothing is left, then the backup alone has it all. */
-  async finish(engine: ArrayEngine, process: SimulatedProcess, history: VolumeHistory): Promise<void> {
+  async finish(engine: ArrayEngine, process: SimulatedProcess, history: VolumeHistory, restart: () => boolean): Promise<void> {
     // Without anything to drain nobody would ever look.
     if (this.#putBack && engine.link !== null) engine.link.failed(new KeelsonError('BACKUP_UNREACHABLE', 'the connection was cut'));
     for (;;) {
@@ -153,6 +153,7 @@ export class BackupWatch {
         () => null,
         (reason: unknown) => KeelsonError.from(reason),
       );
+      this.administer(engine, restart);
       if (error === null && !this.#putBack) break;
       await new Promise<void>((resolve) => void this.#scheduler.after(RETRY_US, process, EVENT.driver, resolve));
     }

@@ -9,19 +9,20 @@ import type { Finding } from './volume-history.js';
 export class NewerWriter {
   #epoch = 0;
   #headLsn = 0;
+  #writer: SimulatedProcess | null = null;
+  #wanted = 0;
 
   /** True when it has taken the repository. Connections break for it as well. */
   async take(host: SimulatedHost, writer: SimulatedProcess, engine: ArrayEngine, epochs: number): Promise<boolean> {
     const { state, volumeBytes } = engine;
     const repository = simulatedRepository(host, writer, new Uint8Array(0));
     const epoch = state.epoch + epochs;
+    this.#writer = writer;
+    this.#wanted = epoch;
     try {
       const found = await repository.open({ arrayUuid: state.shape.arrayUuid, epoch, volumeBytes, create: false });
       this.#epoch = epoch;
       this.#headLsn = found.headLsn;
-      // A publish of nothing: the newest segment is its own from now on.
-      const header = { firstLsn: found.headLsn + 1, lastLsn: found.headLsn, time: 0, seed: false };
-      if (writer.random.below(2) === 0) await repository.publish(header, () => Promise.resolve(null));
       return true;
     } catch {
       return this.#epoch === epoch;
@@ -37,6 +38,8 @@ export class NewerWriter {
   }
 
   look(engine: ArrayEngine): Finding | null {
+    // Two writers never have the same epoch: members give each only once.
+    if (this.#writer !== null && engine.state.epoch >= this.#wanted) this.#writer.alive = false;
     if (!this.isNewerThan(engine) || engine.link?.state === null || drainedLsn(engine) <= this.#headLsn) return null;
     return {
       promise: 'P10',

@@ -334,7 +334,7 @@ class Simulation {
     if (this.#members.some(({ damaged, unreadable }) => damaged.size + unreadable.size > 0)) await this.#alive(scrubAll(engine));
     this.#report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
     this.#report(await this.#alive(checkParity(engine, count)));
-    if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history));
+    if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history, () => this.#restart()));
     await this.#alive(this.#until(() => this.#watch.goHome()));
     const process = this.#process;
     await this.#alive(engine.stop());

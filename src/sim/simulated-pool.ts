@@ -4,34 +4,53 @@ import { inlineStripePool } from '../stripe/inline-pool.js';
 import type { StripePool, StripePoolOptions } from '../stripe/stripe-pool.js';
 import { EVENT } from './scheduler.js';
 import type { SimulatedProcess } from './simulated-process.js';
+import { SteppedIo } from './stepped-io.js';
 
 /** A task waits for a thread, and its result for the main thread, microseconds at most. */
 const HANDOFF_US = 400;
+/** Many tasks stop on the way, before one of their first operations: for the time that I/O takes, and now and then for the time that slow I/O takes. */
+const PAUSE_AT_MOST = 24;
+const PAUSE_US = 400;
+const LONG_PAUSE_ONE_IN = 8;
+const LONG_PAUSE_US = 8000;
 
-/** Stripe threads without threads: a task runs some time after it was made, at one moment, and its result is known some time after that. */
+/** Stripe threads without threads: a task begins some time after it was made, may stop once on the way, and its result is known some time after its end. */
 export function simulatedPool(process: SimulatedProcess): (options: StripePoolOptions) => Promise<StripePool> {
   return async ({ context, scratch }) => {
-    const io = process.blockingIo(Slab.attach(context.slab).view);
+    const view = Slab.attach(context.slab).view;
+    const io = new SteppedIo(process.blockingIo(view), view, context);
     const pool = inlineStripePool(context, io, scratch[0] as (typeof scratch)[number]);
     const { scheduler, random } = process;
-    const later = <T>(run: () => Promise<T>): Promise<T> =>
-      new Promise<T>((resolve, reject) => {
-        scheduler.after(random.below(HANDOFF_US), process, EVENT.task, () => {
-          run().then(
-            (value) => {
-              if (process.alive) scheduler.after(random.below(HANDOFF_US), process, EVENT.task, () => resolve(value));
-            },
-            (error: unknown) => reject(KeelsonError.from(error)),
-          );
-        });
-      });
+    const wait = (us: number): Promise<void> =>
+      new Promise((resolve) => void scheduler.after(random.below(us), process, EVENT.task, resolve));
+    const later = async <T>(stripes: Iterable<number>, run: () => Promise<T>): Promise<T> => {
+      await wait(HANDOFF_US);
+      const pauseAt = 1 + random.below(PAUSE_AT_MOST);
+      try {
+        return await io.task(
+          [...new Set(stripes)],
+          pauseAt,
+          () => wait(random.below(LONG_PAUSE_ONE_IN) === 0 ? LONG_PAUSE_US : PAUSE_US),
+          run,
+        );
+      } catch (error) {
+        throw KeelsonError.from(error);
+      } finally {
+        await wait(HANDOFF_US);
+      }
+    };
+    const { geometry } = context;
     return {
       stripesPerTask: pool.stripesPerTask,
       threads: 1,
-      apply: (task) => later(() => pool.apply(task)),
-      recover: (task) => later(() => pool.recover(task)),
-      rebuild: (task) => later(() => pool.rebuild(task)),
-      scrub: (members, stripes, repair) => later(() => pool.scrub(members, stripes, repair)),
+      apply: (task) => later(task.stripes, () => pool.apply(task)),
+      recover: (task) =>
+        later(
+          Array.from(task.blocks, (block) => geometry.stripeOf(block)),
+          () => pool.recover(task),
+        ),
+      rebuild: (task) => later(task.stripes, () => pool.rebuild(task)),
+      scrub: (members, stripes, repair) => later(stripes, () => pool.scrub(members, stripes, repair)),
       close: () => pool.close(),
     };
   };

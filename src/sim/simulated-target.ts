@@ -21,11 +21,14 @@ export interface HostFile {
 const URL = 'sim://vault';
 const LATENCY_US = 900;
 
+/** One operation on the directory: what it makes of the names that it touches, null = they are gone. Lost or kept as a whole. */
+type DirectoryChange = ReadonlyMap<string, HostFile | null>;
+
 /** The backup host, which outlives the processes that use it: files, of which a power failure keeps what was synced, and a directory likewise. */
 export class SimulatedHost {
   #files = new Map<string, HostFile>();
-  /** States of the directory since it was last synced, oldest first. */
-  #unsynced: Map<string, HostFile>[] = [];
+  /** Operations on the directory since it was last synced, oldest first. */
+  #unsynced: DirectoryChange[] = [];
   #durable = new Map<string, HostFile>();
   /** Rises when connections are cut: what belongs to an older one fails. */
   connection = 0;
@@ -51,20 +54,22 @@ export class SimulatedHost {
 
   create(name: string): HostFile {
     const file = { bytes: Buffer.alloc(0), synced: 0 };
-    this.#change(() => this.#files.set(name, file));
+    this.#change(new Map([[name, file]]));
     return file;
   }
 
   rename(from: string, to: string): void {
     const file = this.get(from);
-    this.#change(() => {
-      this.#files.set(to, file);
-      this.#files.delete(from);
-    });
+    this.#change(
+      new Map([
+        [from, null],
+        [to, file],
+      ]),
+    );
   }
 
   remove(name: string): void {
-    this.#change(() => this.#files.delete(name));
+    this.#change(new Map([[name, null]]));
   }
 
   idle_us(now_us: number): number {
@@ -83,19 +88,28 @@ export class SimulatedHost {
     this.onSynced();
   }
 
-  #change(change: () => void): void {
-    change();
-    this.#unsynced.push(new Map(this.#files));
+  #change(change: DirectoryChange): void {
+    apply(this.#files, change);
+    this.#unsynced.push(change);
   }
 
-  /** The host loses its power and comes back: some state of the directory since its last sync, and of each file what was synced, or more. */
+  /**
+   * The host loses its power and comes back: of the directory what was synced, and any of the operations since, as long as it comes after those on the same names; of each file
+   * what was synced, or more.
+   */
   powerFailure(random: Random): void {
-    const states = [this.#durable, ...this.#unsynced];
-    const survived = states[random.below(states.length)] as Map<string, HostFile>;
+    const survived = this.#durable;
+    const lost = new Set<string>();
+    const kept = random.below(5);
+    for (const change of this.#unsynced) {
+      const names = [...change.keys()];
+      if (random.below(4) < kept && !names.some((name) => lost.has(name))) apply(survived, change);
+      else for (const name of names) lost.add(name);
+    }
     this.#files = new Map();
     for (const [name, file] of survived) {
-      const kept = file.synced + random.below(file.bytes.length - file.synced + 1);
-      this.#files.set(name, { bytes: Buffer.from(file.bytes.subarray(0, kept)), synced: kept });
+      const bytes = file.synced + random.below(file.bytes.length - file.synced + 1);
+      this.#files.set(name, { bytes: Buffer.from(file.bytes.subarray(0, bytes)), synced: bytes });
     }
     this.syncDirectory();
     this.connection++;
@@ -105,7 +119,7 @@ export class SimulatedHost {
   copyAfterPowerFailure(random: Random): SimulatedHost {
     const copy = new SimulatedHost();
     copy.#files = new Map([...this.#files].map(([name, file]) => [name, { ...file }]));
-    copy.#unsynced = this.#unsynced.map((state) => new Map(state));
+    copy.#unsynced = [...this.#unsynced];
     copy.#durable = new Map(this.#durable);
     copy.powerFailure(random);
     return copy;
@@ -117,6 +131,13 @@ export class SimulatedHost {
     this.fullUntil_us = 0;
     this.deniedUntil_us = 0;
     this.slowness = 1;
+  }
+}
+
+function apply(files: Map<string, HostFile>, change: DirectoryChange): void {
+  for (const [name, file] of change) {
+    if (file === null) files.delete(name);
+    else files.set(name, file);
   }
 }
 

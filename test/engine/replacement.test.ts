@@ -41,3 +41,27 @@ test.serial(
     await fixture.close();
   },
 );
+
+test.serial(
+  'P8: a device that fails while it is made a member leaves the table as it was: after a crash nothing says that a rebuild had begun',
+  async (t) => {
+    const fixture = await ArrayFixture.create(t, { backup: false });
+    const { engine, provider } = fixture;
+    const model = new BlockModel(() => fixture.engine.volume, engine.state.geometry.volumeBlocks);
+    await model.fill();
+    await failByHand(engine, '2', true);
+    const before = structuredClone(engine.state.records[2]);
+    const path = fixture.newPath();
+    provider.faults(path).fail('sync');
+    await t.throwsAsync(replaceMember(engine, '2', path), { code: 'DEVICE_SYNC' });
+    t.deepEqual(engine.state.records[2], before);
+    t.is(engine.state.members[2]?.state, 'failed');
+    await engine.checkpointer.settle();
+    await fixture.crash();
+    await fixture.start();
+    t.is(fixture.engine.state.records[2]?.uuid, before?.uuid);
+    t.is(fixture.engine.state.records[2]?.state, 'failed');
+    t.deepEqual((await model.verify()).wrong, []);
+    await fixture.close();
+  },
+);

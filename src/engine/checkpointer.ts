@@ -156,9 +156,12 @@ export class Checkpointer {
       }
       if (!flush) break;
       flush = false;
-      this.#wantFlush = !(await this.#flushStripes());
+      // Before the flush: one that is asked for while it runs has to follow it.
+      this.#wantFlush = false;
+      if (await this.#flushStripes()) continue;
       // The cursors, and the bitmap that belongs to them, rest on a flush of all who are left.
-      if (this.#wantFlush) return false;
+      this.#wantFlush = true;
+      return false;
     } while (state.tasksCountOnFailed);
     const raise = this.#wantEpoch;
     if (raise) {

@@ -38,6 +38,24 @@ test.serial(
   },
 );
 
+test.serial('P8: what is to be made durable while a flush is under way is flushed after it, not taken for part of it', async (t) => {
+  const fixture = await ArrayFixture.create(t, { backup: false });
+  const { engine, provider } = fixture;
+  const faults = provider.faults((engine.state.members[4] as Member).device.path);
+  engine.state.markChanged(7);
+  faults.hold();
+  const first = engine.checkpointer.settle();
+  while (faults.held === 0) await new Promise((turn) => setImmediate(turn));
+  engine.state.markChanged(9);
+  const second = engine.checkpointer.settle();
+  faults.release();
+  await Promise.all([first, second]);
+  const { stripeBitmap } = await checkpointOn(fixture);
+  t.true(stripeWritten(stripeBitmap, 7));
+  t.true(stripeWritten(stripeBitmap, 9));
+  await fixture.close();
+});
+
 test.serial('P10: a process whose member was taken over by another one writes no checkpoint any more', async (t) => {
   let passed = 0;
   const clock: Clock = { ...systemClock, now: () => systemClock.now() + passed };

@@ -115,6 +115,12 @@ export const FOUND: readonly Scenario[] = [
     '743:power-failure:1685088908 840:power-failure:2260584607 858:disconnect:7289776 951:crash-in-stripe-task:2669552906 994:power-failure:771333544 1151:crash-in-stripe-task:3071382042 1224:disconnect:3062762202 1256:crash-in-stripe-task:2678140327 1270:crash-in-stripe-task:2510320251 1304:crash-in-stripe-task:3317647259 1477:disconnect:273995307',
     [0, 818, 1449, 1458, 1467, 1492, 2446, 2455, 4096],
   ),
+  found(
+    61865,
+    '5 2 2 2 4096 20 262144 12 8 0 0',
+    '5 0 1 6 600 5',
+    '281:write-error:347159200 306:bit-rot:1719560331 392:slow-member:2070963009 413:read-error:3562459420 468:disconnect:2181446198 472:crash-in-stripe-task:3511407048 596:stall:3064170832',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

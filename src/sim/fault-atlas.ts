@@ -7,6 +7,8 @@ import type { SimulatedDisk } from './simulated-disk.js';
 
 /** So soon after a failed request the engine has failed the member, or never will. */
 const CONCLUSION_US = 200_000;
+/** A failed write or fdatasync always fails its member, but first whoever stalls in the same round is waited for. */
+export const FAILURE_US = 10_000_000;
 
 export const ZONES = ['superblock', 'checkpoint', 'integrity', 'journal', 'data'] as const;
 export type Zone = (typeof ZONES)[number];
@@ -38,8 +40,8 @@ export class FaultAtlas {
 
   /** The members that held each undestaged segment when the last engine died. */
   #undestaged: number[][] = [];
-  /** When a request to the member failed: the engine may not have drawn its conclusions yet. */
-  readonly #failedAt_us = new Map<number, number>();
+  /** A request to the member failed: until then the engine may not have drawn its conclusions. */
+  readonly #suspectUntil_us = new Map<number, number>();
   /** The members are made anew: devices that fail are not taken for it. */
   #restoring = false;
   /** The same of each undrained segment; null: there is no backup that has the others. */
@@ -128,8 +130,16 @@ export class FaultAtlas {
     return this.engine !== null && this.backupServes(this.engine) && this.engine.journal.drainedSeq > 1;
   }
 
-  requestFailed(index: number): void {
-    this.#failedAt_us.set(index, this.#now_us());
+  requestFailed(index: number, kind: string): void {
+    const until = this.#now_us() + (kind === 'read-error' ? CONCLUSION_US : FAILURE_US);
+    this.#suspectUntil_us.set(index, Math.max(until, this.#suspectUntil_us.get(index) ?? 0));
+  }
+
+  /** Another device is the member now. */
+  replaced(index: number): void {
+    this.recorded.delete(index);
+    this.unplugged.delete(index);
+    this.#suspectUntil_us.delete(index);
   }
 
   /** A new process has judged all members. */
@@ -137,13 +147,13 @@ export class FaultAtlas {
     this.#restoring = false;
     this.recorded.clear();
     this.unplugged.clear();
-    this.#failedAt_us.clear();
+    this.#suspectUntil_us.clear();
   }
 
   #suspect(index: number): boolean {
     if (this.unplugged.has(index)) return true;
-    const failed = this.#failedAt_us.get(index);
-    return failed !== undefined && (this.engine === null || this.#now_us() - failed < CONCLUSION_US);
+    const until = this.#suspectUntil_us.get(index);
+    return until !== undefined && (this.engine === null || this.#now_us() < until);
   }
 
   /** Something is wrong with the member, or may be. */

@@ -1,14 +1,11 @@
 import type { ArrayEngine } from '../engine/array-engine.js';
 import type { Member } from '../member/member-api.js';
 import { Administrator } from './administrator.js';
-import type { FaultAtlas } from './fault-atlas.js';
+import { FAILURE_US, type FaultAtlas } from './fault-atlas.js';
 import { EVENT, type Scheduler } from './scheduler.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { Finding } from './volume-history.js';
-
-/** A member whose write failed is failed within this of simulated time: a checkpoint waits for the members that stall before it looks at those that failed. */
-const PATIENCE_US = 10_000_000;
 
 /** What the watch tells the run. */
 export interface MemberNews {
@@ -89,7 +86,7 @@ export class MemberWatch {
 
   /** A request to a member failed. P2: after a write or an fdatasync that failed the member is not relied on any more. */
   requestFailed(index: number, kind: string): void {
-    this.#atlas.requestFailed(index);
+    this.#atlas.requestFailed(index, kind);
     const member = this.#atlas.engine?.state.members[index];
     if (member && kind !== 'read-error' && !this.#owed.has(member)) this.#owed.set(member, this.#scheduler.now_us);
   }
@@ -110,7 +107,7 @@ export class MemberWatch {
   }
 
   #noteFailures(engine: ArrayEngine): void {
-    this.checkOwed(PATIENCE_US);
+    this.checkOwed(FAILURE_US);
     for (const member of engine.state.members)
       if (member?.state === 'failed' && !this.#atlas.recorded.has(member.index))
         void engine.failureRecorded(member).then(() => this.#atlas.recorded.add(member.index));
@@ -118,8 +115,7 @@ export class MemberWatch {
 
   #replaced(index: number): void {
     this.#replacing.delete(index);
-    this.#atlas.recorded.delete(index);
-    this.#atlas.unplugged.delete(index);
+    this.#atlas.replaced(index);
     const disk = this.#disks[index] as SimulatedDisk;
     disk.damaged.clear();
     disk.touched = true;

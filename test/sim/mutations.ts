@@ -60,8 +60,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'free ring slots before the stripes are flushed',
     file: 'engine/checkpointer.js',
-    find: 'this.#wantFlush = !(await this.#flushStripes());',
-    put: 'this.#wantFlush = false;',
+    find: 'if (await this.#flushStripes())',
+    put: 'if (this.generation >= 0)',
   },
   {
     name: 'do not sync data before their checksums are written',

@@ -35,7 +35,11 @@ export const CODE_STATES: readonly CodeState[] = [
   state('ring: a copy cannot be read, another one is', 'journal/ring-reader', 'bytes)) < 0) { member.readErrors++'),
   state('ring: a new member takes a place', 'engine/membership-change', 'journal.members[position] = member'),
   state('checkpoint: a member fails in the round', 'engine/checkpointer', 'this.#onFailed(targets[i], error)'),
-  state('checkpoint: a member fails in the flush of the stripes', 'engine/checkpointer', 'all who are left. this.#wantFlush = true; return false'),
+  state(
+    'checkpoint: a member fails in the flush of the stripes',
+    'engine/checkpointer',
+    'all who are left. this.#wantFlush = true; return false',
+  ),
   state('checkpoint: tasks counted on a member that failed', 'engine/checkpointer', 'state.tasksCountOnFailed = false'),
   state('writes: part of a block is merged', 'engine/write-path', 'whole.set(merge.bytes, merge.from)'),
   state('writes: a merge meets another write and is made again', 'engine/write-path', 'this.#startMerge(op.merge)'),

@@ -109,11 +109,11 @@ export const FOUND: readonly Scenario[] = [
     [0, 9, 17, 25, 34, 628, 2358, 2914, 4096],
   ),
   found(
-    45,
-    '4 1 2 2 4096 9 65536 20 8 0 1',
-    '7 1000 8 0 1500 2000',
-    '743:power-failure:1685088908 840:power-failure:2260584607 858:disconnect:7289776 951:crash-in-stripe-task:2669552906 994:power-failure:771333544 1151:crash-in-stripe-task:3071382042 1224:disconnect:3062762202 1256:crash-in-stripe-task:2678140327 1270:crash-in-stripe-task:2510320251 1304:crash-in-stripe-task:3317647259 1477:disconnect:273995307',
-    [0, 818, 1449, 1458, 1467, 1492, 2446, 2455, 4096],
+    1009,
+    '6 1 0 4 8192 9 65536 8 8 0 0',
+    '4 20000 8 6 600 5',
+    '238:clock-jump:2047900565 371:power-failure:2357735754 506:process-crash:108941767',
+    [0, 9, 671, 843, 1683, 1691, 1700, 3293, 4096],
   ),
   found(
     61865,

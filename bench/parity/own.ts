@@ -143,14 +143,14 @@ export class OwnFigures {
       (count) => new ErasurePool(this.#memory, { ...shape, threads: count, inlineBytesMax: 0 }),
     ) as [ErasurePool, ErasurePool];
     const { isa } = together.codec;
-    const [one, all] = [this.#pooled(alone, encode, shape, shardBytes, set), this.#pooled(together, encode, shape, shardBytes, set)];
+    const [one, all] = [alone, together].map((pool) => this.#pooled(pool, threads, encode, shape, shardBytes, set)) as [Work, Work];
     const inTurns = await ratesInTurns(rounds, [one, all]);
     const figures = [
       this.#figure(shape, encode, shardBytes, set, isa, 'pool', 1, inTurns.rates[0]),
       { ...this.#figure(shape, encode, shardBytes, set, isa, 'pool', threads, inTurns.rates[1]), speedup: inTurns.ratio },
     ];
     for (const operation of others) {
-      const { bytes, call } = this.#pooled(together, operation, shape, shardBytes, set);
+      const { bytes, call } = this.#pooled(together, threads, operation, shape, shardBytes, set);
       figures.push(this.#figure(shape, operation, shardBytes, set, isa, 'pool', threads, await medianRate(bytes, this.#sampling_ms, call)));
     }
     await alone.close();
@@ -158,11 +158,14 @@ export class OwnFigures {
     return threads === 1 ? figures.slice(0, 1) : figures;
   }
 
-  /** One call over many stripes. Hot: each thread has a stripe of its own, again and again, so many times that what starting a task costs does not show. */
-  #pooled(pool: ErasurePool, operation: Operation, shape: Shape, shardBytes: number, set: MemorySet): Work {
+  /**
+   * One call over many stripes. Hot: as many stripes as threads, each again and again, so many times that what starting a task costs does not show. One thread does the same work: how fast a
+   * stripe goes depends on the pages that it lies in.
+   */
+  #pooled(pool: ErasurePool, threads: number, operation: Operation, shape: Shape, shardBytes: number, set: MemorySet): Work {
     const data = operation.counted * shardBytes;
     const repeat = Math.ceil(POOL_BYTES / data);
-    const parts = Array.from({ length: set === 'cold' ? 1 : pool.threads }, (_, thread) =>
+    const parts = Array.from({ length: set === 'cold' ? 1 : threads }, (_, thread) =>
       offsetsOf(shape, operation.codec, shardBytes, set, repeat, thread),
     );
     const offsets = new Float64Array(parts.length * (parts[0]?.length ?? 0));

@@ -18,13 +18,16 @@ export interface Work {
   readonly call: () => Promise<void>;
 }
 
-const WARM_ROUNDS = 2;
+const WARM_ROUNDS = 1;
+
+/** A turn: one call for the processors to wake up (a virtual one takes milliseconds), then calls for this long. */
+const TURN_MS = 100;
 
 /** Median GB/s of each of two works done in turns, and the median of the ratios of the second to the first, round by round. */
 export async function ratesInTurns(rounds: number, works: readonly [Work, Work]): Promise<{ rates: [number, number]; ratio: number }> {
   const samples: [number, number][] = [];
   for (let round = -WARM_ROUNDS; round < rounds; round++) {
-    const sample: [number, number] = [await rateOnce(works[0]), await rateOnce(works[1])];
+    const sample: [number, number] = [await rateOfTurn(works[0]), await rateOfTurn(works[1])];
     if (round >= 0) samples.push(sample);
   }
   return {
@@ -33,10 +36,16 @@ export async function ratesInTurns(rounds: number, works: readonly [Work, Work])
   };
 }
 
-async function rateOnce({ bytes, call }: Work): Promise<number> {
-  const start = performance.now();
+async function rateOfTurn({ bytes, call }: Work): Promise<number> {
   await call();
-  return bytes / ((performance.now() - start) * 1e6);
+  const start = performance.now();
+  let [done, took_ms] = [0, 0];
+  while (took_ms < TURN_MS) {
+    await call();
+    done += bytes;
+    took_ms = performance.now() - start;
+  }
+  return done / (took_ms * 1e6);
 }
 
 function median(values: readonly number[]): number {

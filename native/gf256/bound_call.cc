@@ -19,7 +19,8 @@ constexpr size_t kFlags = 2;
 constexpr size_t kOffsets = 3;
 constexpr int64_t kAccumulate = 1;
 constexpr int64_t kNonTemporal = 2;
-constexpr double kFlagsMax = 3;
+constexpr int64_t kCached = 4;
+constexpr double kFlagsMax = 7;
 
 struct Bound {
   const Plan* plan;
@@ -70,7 +71,8 @@ const char* run(const Bound& bound) {
   }
   const uint8_t* in[256];
   uint8_t* out[256];
-  const ApplyOptions options = optionsFor((flags & kAccumulate) != 0, (flags & kNonTemporal) != 0, groups, shards, length);
+  const Stores stores = (flags & kNonTemporal) != 0 ? Stores::streamed : (flags & kCached) != 0 ? Stores::cached : Stores::bySize;
+  const ApplyOptions options = optionsFor((flags & kAccumulate) != 0, stores, groups, shards, length);
   for (size_t g = 0; g < groups; g++, offsets += shards) {
     for (size_t c = 0; c < plan.columns; c++) in[c] = bound.memory.data + static_cast<int64_t>(offsets[c]);
     for (size_t r = 0; r < plan.rows; r++) out[r] = bound.memory.data + static_cast<int64_t>(offsets[plan.columns + r]);

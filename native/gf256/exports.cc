@@ -54,6 +54,12 @@ Groups groupsArguments(const Napi::CallbackInfo& info, bool withRows) {
   return {plan, memory, offsets.data, groups, shards, length};
 }
 
+// undefined: by size.
+Stores storesArgument(Napi::Value value) {
+  if (value.IsUndefined()) return Stores::bySize;
+  return flagArgument(value, "nonTemporal") ? Stores::streamed : Stores::cached;
+}
+
 }  // namespace
 
 const Plan& planArgument(Napi::Value value) {
@@ -86,7 +92,7 @@ void gfApply(const Napi::CallbackInfo& info) {
   const Groups given = groupsArguments(info, true);
   const Plan& plan = given.plan;
   const bool accumulate = flagArgument(info[5], "accumulate");
-  const ApplyOptions options = optionsFor(accumulate, flagArgument(info[6], "nonTemporal"), given.groups, given.shards, given.length);
+  const ApplyOptions options = optionsFor(accumulate, storesArgument(info[6]), given.groups, given.shards, given.length);
   const uint8_t* in[256];
   uint8_t* out[256];
   for (size_t g = 0; g < given.groups; g++) {
@@ -104,7 +110,7 @@ void gfApplyViews(const Napi::CallbackInfo& info) {
   bool first = true;
   viewsArgument(info[1], plan.columns, "inputs", in, length, first);
   viewsArgument(info[2], plan.rows, "outputs", out, length, first);
-  apply(plan, in, out, length, optionsFor(flagArgument(info[3], "accumulate"), false, 1, plan.columns + plan.rows, length));
+  apply(plan, in, out, length, optionsFor(flagArgument(info[3], "accumulate"), Stores::bySize, 1, plan.columns + plan.rows, length));
 }
 
 void gfCheck(const Napi::CallbackInfo& info) {

@@ -55,10 +55,14 @@ struct ApplyOptions {
 // A call on this many bytes, inputs and outputs together, works on memory and not on the cache: its outputs bypass the cache unasked (docs/decisions/0081).
 constexpr size_t kNonTemporalBytesMin = size_t{8} << 20;
 
-inline ApplyOptions optionsFor(bool accumulate, bool nonTemporal, size_t groups, size_t shards, size_t length) {
+// Who decides whether outputs bypass the cache.
+enum class Stores { bySize, cached, streamed };
+
+inline ApplyOptions optionsFor(bool accumulate, Stores stores, size_t groups, size_t shards, size_t length) {
+  if (stores != Stores::bySize) return {accumulate, stores == Stores::streamed};
   // What is added to an output has to be read first, so that it is in the cache anyway. In floating point nothing overflows.
   const bool large = static_cast<double>(groups) * static_cast<double>(shards) * static_cast<double>(length) >= static_cast<double>(kNonTemporalBytesMin);
-  return {accumulate, nonTemporal || (large && !accumulate)};
+  return {accumulate, large && !accumulate};
 }
 
 // out[r] (^)= sum of M[r][c] * in[c]; in and out are indexed as in the matrix.

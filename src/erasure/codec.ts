@@ -4,7 +4,7 @@ import { columnSyndrome, LOCATED_NOTHING, LOCATED_SEVERAL, shardOfSyndrome } fro
 import type { Matrix } from './matrix.js';
 
 export interface WriteOptions {
-  /** Outputs bypass the cache: faster when the working set is larger than the cache, slower when it is not. Default: when the shards of the call are 8 MiB or more. */
+  /** Whether outputs bypass the cache: faster when the working set is larger than the cache, slower when it is not. Default: when the shards of the call are 8 MiB or more. */
   readonly nonTemporal?: boolean;
 }
 
@@ -55,7 +55,7 @@ export class ErasureCodec {
   /** Writes the parities of each group. offsets: groups x n. */
   encodeGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number, options?: WriteOptions): void {
     // Read first: a getter could do anything to the memory.
-    const nonTemporal = options?.nonTemporal === true;
+    const nonTemporal = nonTemporalOf(options);
     this.#plans.calls.apply(this.#plans.encode, memory, offsets, groups, length, false, nonTemporal);
   }
 
@@ -69,12 +69,12 @@ export class ErasureCodec {
    * (old XOR new; deltaGroups makes it) of each changed shard in the order of `changed`, then all m parities.
    */
   updateGroups(memory: Uint8Array, changed: readonly number[], offsets: Float64Array, groups: number, length: number): void {
-    this.#plans.calls.apply(this.#plans.update(changed), memory, offsets, groups, length, true, false);
+    this.#plans.calls.apply(this.#plans.update(changed), memory, offsets, groups, length, true, undefined);
   }
 
   /** offsets: groups x 3: target = a XOR b, in the order a, b, target. Makes the deltas for updateGroups. */
   deltaGroups(memory: Uint8Array, offsets: Float64Array, groups: number, length: number): void {
-    this.#plans.calls.apply(this.#plans.sum, memory, offsets, groups, length, false, false);
+    this.#plans.calls.apply(this.#plans.sum, memory, offsets, groups, length, false, undefined);
   }
 
   /** Whether data and parity of one group agree. offsets: n. */
@@ -153,7 +153,7 @@ export class ErasureCodec {
     wanted: readonly number[],
     options?: WriteOptions,
   ): void {
-    const nonTemporal = options?.nonTemporal === true;
+    const nonTemporal = nonTemporalOf(options);
     this.#plans.calls.apply(this.#plans.decode(present, wanted), memory, offsets, groups, length, false, nonTemporal);
   }
 
@@ -161,6 +161,11 @@ export class ErasureCodec {
   sourcesFor(present: Uint8Array, wanted: readonly number[]): readonly number[] {
     return this.#plans.decode(present, wanted).sources;
   }
+}
+
+function nonTemporalOf(options: WriteOptions | undefined): boolean | undefined {
+  const value = options?.nonTemporal;
+  return typeof value === 'boolean' ? value : undefined;
 }
 
 export function requireTwoParities(m: number): void {

@@ -1,6 +1,7 @@
 import {
   type Addon,
   GF_ACCUMULATE,
+  GF_CACHED,
   GF_CONTROL_FLAGS,
   GF_CONTROL_GROUPS,
   GF_CONTROL_LENGTH,
@@ -45,9 +46,9 @@ export class KernelCalls {
     groups: number,
     length: number,
     accumulate: boolean,
-    nonTemporal: boolean,
+    nonTemporal: boolean | undefined,
   ): void {
-    const flags = (accumulate ? GF_ACCUMULATE : 0) + (nonTemporal ? GF_NON_TEMPORAL : 0);
+    const flags = (accumulate ? GF_ACCUMULATE : 0) + (nonTemporal === undefined ? 0 : nonTemporal ? GF_NON_TEMPORAL : GF_CACHED);
     if (groups * call.shards <= BOUND_OFFSETS_MAX && this.#applyBound(call, memory, offsets, groups, length, flags)) return;
     requireBytes(memory, 'memory');
     requireCount(groups, 'groups');

@@ -1,6 +1,6 @@
 import type { ErrorRecord } from '../base/errors.js';
 import { type GroupShape, packGroups, requireBytes, requireCount, requireOffsets, requireShards } from './checks.js';
-import { type ErasureCodec, requireTwoParities } from './codec.js';
+import { type ErasureCodec, requireTwoParities, type WriteOptions } from './codec.js';
 
 /** What a worker is started with. */
 export interface PoolContext {
@@ -22,7 +22,7 @@ export interface PoolTask {
   readonly length: number;
   readonly shards: readonly number[];
   readonly present: Uint8Array;
-  readonly nonTemporal: boolean;
+  readonly nonTemporal: boolean | undefined;
 }
 
 /** What verify and locate find, per group; nothing of the others. */
@@ -39,13 +39,13 @@ export function runTask(codec: ErasureCodec, memory: Uint8Array, task: PoolTask)
   const { offsets, groups, length, shards, present, nonTemporal } = task;
   switch (task.operation) {
     case 'encode':
-      codec.encodeGroups(memory, offsets, groups, length, { nonTemporal });
+      codec.encodeGroups(memory, offsets, groups, length, writeOptions(nonTemporal));
       return null;
     case 'update':
       codec.updateGroups(memory, shards, offsets, groups, length);
       return null;
     case 'reconstruct':
-      codec.reconstructGroups(memory, offsets, groups, length, present, shards, { nonTemporal });
+      codec.reconstructGroups(memory, offsets, groups, length, present, shards, writeOptions(nonTemporal));
       return null;
     case 'verify':
       return codec.verifyGroups(memory, offsets, groups, length).firstWrong;
@@ -73,4 +73,8 @@ export function checkTask(codec: ErasureCodec, memory: Uint8Array, task: PoolTas
   const outputs = operation === 'reconstruct' ? shards.length : operation === 'verify' || operation === 'locate' ? 0 : codec.m;
   const shape: GroupShape = { stride, gather, inputs: (gather?.length ?? stride) - outputs, outputs };
   packGroups(memory, offsets, groups, length, shape, new Float64Array(groups * (shape.inputs + outputs)), 0);
+}
+
+function writeOptions(nonTemporal: boolean | undefined): WriteOptions {
+  return nonTemporal === undefined ? {} : { nonTemporal };
 }

@@ -60,7 +60,7 @@ export class ErasurePool {
 
   /** As ErasureCodec.encodeGroups. */
   async encodeGroups(offsets: Float64Array, groups: number, length: number, options: WriteOptions = {}): Promise<void> {
-    await this.#run({ ...READ, operation: 'encode', offsets, groups, length, nonTemporal: options.nonTemporal === true });
+    await this.#run({ ...READ, operation: 'encode', offsets, groups, length, nonTemporal: options.nonTemporal });
   }
 
   /** As ErasureCodec.updateGroups. */
@@ -77,7 +77,7 @@ export class ErasurePool {
     wanted: readonly number[],
     options: WriteOptions = {},
   ): Promise<void> {
-    const nonTemporal = options.nonTemporal === true;
+    const { nonTemporal } = options;
     await this.#run({ operation: 'reconstruct', offsets, groups, length, shards: wanted, present, nonTemporal });
   }
 
@@ -134,4 +134,4 @@ export class ErasurePool {
   }
 }
 
-const READ = { shards: [], present: new Uint8Array(0), nonTemporal: false } as const;
+const READ = { shards: [], present: new Uint8Array(0), nonTemporal: undefined } as const;

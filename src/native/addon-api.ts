@@ -20,7 +20,7 @@ export interface Addon {
    * For each of `groups` groups g: out[r] (^)= sum over c of M[r][c] * in[c], over `length` bytes each.
    * offsets: groups x (cols + rows) byte offsets into memory, per group the cols inputs and then the rows outputs.
    * accumulate: true xors into the outputs, false overwrites them. Any length; no alignment is required. Outputs must not overlap inputs.
-   * nonTemporal: outputs bypass the cache; without it they do so when the call's shards are together 8 MiB or more and it does not accumulate.
+   * nonTemporal: whether outputs bypass the cache; undefined: they do so when the call's shards are together 8 MiB or more and it does not accumulate.
    */
   gfApply(
     plan: GfPlan,
@@ -29,7 +29,7 @@ export interface Addon {
     groups: number,
     length: number,
     accumulate: boolean,
-    nonTemporal: boolean,
+    nonTemporal: boolean | undefined,
   ): void;
 
   /** The same for one group whose shards are separate, equally long views: cols inputs, rows outputs. Slower to call (about 0.1 us a view). */
@@ -114,6 +114,7 @@ export const GF_CONTROL_FLAGS = 2;
 export const GF_CONTROL_OFFSETS = 3;
 export const GF_ACCUMULATE = 1;
 export const GF_NON_TEMPORAL = 2;
+export const GF_CACHED = 4;
 
 export type GfPlan = object & { readonly __gfPlan: never };
 

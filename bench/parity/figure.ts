@@ -56,13 +56,13 @@ export const FULL: Scope = {
   shardBytes: [4096, 65_536, 1 << 20],
   sets: ['hot', 'cold'],
   sampling_ms: 24,
-  poolRounds: 7,
+  poolRounds: 5,
   otherKernels: true,
   peers: true,
 };
 
 /** A look within seconds. */
-export const QUICK: Scope = { ...FULL, shardBytes: [65_536], sampling_ms: 15, poolRounds: 5, otherKernels: false };
+export const QUICK: Scope = { ...FULL, shardBytes: [65_536], sampling_ms: 15, poolRounds: 3, otherKernels: false };
 
 /** Larger than any cache this is likely to meet. */
 export const COLD_BYTES = 256 << 20;

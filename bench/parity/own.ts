@@ -195,7 +195,10 @@ export type Measured = Omit<Figure, 'memcpyRatio'>;
 
 const WARM_CALLS = 50_000;
 
-/** Data a thread is given in one task of a hot measurement. */
-const POOL_BYTES = 512 << 20;
+/**
+ * Data a thread is given in one call of a hot measurement: 30 ms. A thread that is woken 1 ms late would have a part of a shorter call taken off it, and two threads on one
+ * stripe, which only a benchmark puts them on, take its lines from each other.
+ */
+const POOL_BYTES = 2 ** 31;
 
 export const allThreads = (): number => availableParallelism();

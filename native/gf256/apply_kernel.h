@@ -28,7 +28,7 @@ struct Part {
   bool accumulate;  // the sums have what was in the targets
 };
 
-// What row 0 gets of a column: its product, as any row, the column as it is, or nothing.
+// What row 0 gets of a column: its product like the other rows, the column as it is, or nothing.
 enum class Gets { product, column, nothing };
 
 // Columns [from, to). I is Isa: as a parameter, so that what only pairs needs has to be there only with them.

@@ -34,7 +34,7 @@ export interface ClientRequest {
 /** Where the requests of the clients come from. null: the lane has no more of them. */
 export interface RequestSource {
   readonly lanes: number;
-  /** No lane has any. */
+  /** Every lane is empty. */
   readonly exhausted: boolean;
   next(lane: number, now_us: number): ClientRequest | null;
 }

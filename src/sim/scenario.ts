@@ -152,7 +152,7 @@ function generateCuts(seed: number): CellCuts {
   for (let left = CELLS_A_BLOCK - 1; left > 0; left--) {
     const from = cuts.at(-1) as number;
     const most = BLOCK_BYTES - from - (left + 1) * CELL_BYTES_MIN;
-    // The smallest one is drawn as often as each of the others.
+    // Half of the time one of the two smallest.
     cuts.push(from + CELL_BYTES_MIN + (random.below(2) === 0 ? random.below(2) : random.below(Math.floor((2 * most) / (left + 1)))));
   }
   return [...cuts, BLOCK_BYTES];

@@ -11,7 +11,8 @@ for (const scenario of FOUND) {
   const { failure } = await simulate(scenario);
   if (failure !== null) caught = { seed: scenario.seed, runs: 0, promise: failure.promise, message: failure.message.split('\n')[0] ?? '' };
 }
-for (const seed of (process.argv[4] ?? '').split(',').filter((text) => text !== '').map(Number)) {
+const named = (process.argv[4] ?? '').split(',').filter((text) => text !== '');
+for (const seed of named.map(Number)) {
   if (caught !== null) break;
   const { failure } = await simulate(generateScenario(seed));
   if (failure !== null) caught = { seed, runs: 0, promise: failure.promise, message: failure.message.split('\n')[0] ?? '' };

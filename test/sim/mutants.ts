@@ -37,7 +37,11 @@ export class Mutant {
 
   /** The seed that caught it, null when none of `seeds` did. Throws when the line is not there exactly once. */
   async run(mutation: Mutation | null, from: number, seeds: number): Promise<Catch | null> {
-    const { output, stderr, failed } = await this.command(mutation, 'test/sim/mutant-child.js', [String(from), String(seeds), (mutation?.seeds ?? []).join()]);
+    const { output, stderr, failed } = await this.command(mutation, 'test/sim/mutant-child.js', [
+      String(from),
+      String(seeds),
+      (mutation?.seeds ?? []).join(),
+    ]);
     // A process that dies of its bug has caught it as well.
     if (failed && stderr !== '') return died(stderr);
     return JSON.parse(output.trim().split('\n').at(-1) ?? 'null') as Catch | null;

@@ -15,7 +15,8 @@ import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
 import { heldByEngine, heldByProcess } from './leftovers.js';
 import { MemberWatch } from './member-watch.js';
-import type { Failure, Outcome, RunWatcher } from './run-outcome.js';
+import type { Outcome, RunWatcher } from './run-outcome.js';
+import { findingOf, RunTally } from './run-tally.js';
 import { OutOfReach } from './out-of-reach.js';
 import type { Scenario, ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
@@ -23,7 +24,7 @@ import { memberSizes, settingsFor } from './settings.js';
 import { SimulatedDisk } from './simulated-disk.js';
 import { strike, type StruckRun } from './strike.js';
 import { SimulatedProcess } from './simulated-process.js';
-import { VolumeHistory, type Finding } from './volume-history.js';
+import { VolumeHistory } from './volume-history.js';
 
 /*
  * The simulator: the real engine (journal, stripes, destaging, recovery) on simulated members, threads, time and randomness, all from one seed.
@@ -80,8 +81,7 @@ class Simulation {
   readonly #outOfReach: OutOfReach;
   readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
   readonly #events: ScenarioEvent[];
-  readonly #faults = new Map<string, number>();
-  readonly #checks = new Map<string, number>();
+  readonly #tally: RunTally;
   readonly #watcher: RunWatcher | null;
   #history!: VolumeHistory;
   #requests!: RequestSource;
@@ -95,8 +95,6 @@ class Simulation {
   #crashed: 'power-failure' | 'process-crash' | null = null;
   /** The members were lost, all of them; 'restored': they are there again, as the backup had them. */
   #lost: 'everything' | 'restored' | null = null;
-  #operations = 0;
-  #failure: Failure | null = null;
   #over = false;
   #stepsMax: number;
   /** Set at the end of the run: nothing more is done to the array. */
@@ -107,6 +105,7 @@ class Simulation {
     this.#scenario = scenario;
     this.#random = seededRandom(scenario.seed ^ 0x5eed);
     this.#scheduler = new Scheduler(seededRandom(scenario.seed ^ 0x71e5));
+    this.#tally = new RunTally(this.#scheduler);
     this.#settings = settingsFor(scenario.shape);
     this.#events = [...scenario.events];
     this.#stepsMax = scenario.steps + END_STEPS_MAX;
@@ -121,10 +120,7 @@ class Simulation {
       this.#members.push(disk);
     }
     this.#atlas = new FaultAtlas(scenario.shape, this.#members, () => this.#scheduler.now_us);
-    const news = {
-      fail: (finding: Finding): void => this.#fail(finding),
-      count: (promise: string, times = 1): void => this.#count(promise, times),
-    };
+    const news = { fail: this.#tally.fail, count: this.#tally.count };
     this.#backup = scenario.shape.backup ? new BackupWatch(this.#scheduler, this.#random, news) : null;
     if (this.#backup !== null) this.#backup.onFault = (kind) => this.#fired(kind);
     this.#atlas.backupWhole = (engine) => this.#backup?.whole(engine) === true;
@@ -145,9 +141,9 @@ class Simulation {
         this.#over = true;
       };
       void this.#story().then(ended, (error: unknown) => this.#broke(error));
-      while (!this.#over && this.#failure === null) {
+      while (!this.#over && !this.#tally.failed) {
         await this.#scheduler.turn();
-        if (this.#over || this.#failure !== null) break;
+        if (this.#over || this.#tally.failed) break;
         if (!this.#fireEvents()) this.#step();
       }
     } finally {
@@ -155,27 +151,17 @@ class Simulation {
       await new Promise((resolve) => setImmediate(resolve));
       process.off('unhandledRejection', onRejection);
     }
-    const scheduler = this.#scheduler;
-    return {
-      seed: this.#scenario.seed,
-      operations: this.#operations,
-      steps: scheduler.steps,
-      simulated_ms: Math.round(scheduler.now_us / 1000),
-      faults: Object.fromEntries([...this.#faults].sort()),
-      checks: Object.fromEntries([...this.#checks].sort()),
-      traceHash: scheduler.trace.toString(),
-      failure: this.#failure,
-    };
+    return this.#tally.outcome(this.#scenario.seed);
   }
 
   #step(): void {
     try {
-      if (!this.#scheduler.step()) this.#fail({ promise: 'liveness', message: 'nothing can happen any more, and something is awaited' });
+      if (!this.#scheduler.step()) this.#tally.fail({ promise: 'liveness', message: 'nothing can happen any more, and something is awaited' });
     } catch (error) {
       this.#broke(error);
     }
     if (this.#scheduler.steps > this.#stepsMax)
-      this.#fail({ promise: 'liveness', message: `not at rest ${END_STEPS_MAX} events after the clients had stopped` });
+      this.#tally.fail({ promise: 'liveness', message: `not at rest ${END_STEPS_MAX} events after the clients had stopped` });
   }
 
   /** What happens, from the first superblock to the last check. */
@@ -258,10 +244,10 @@ class Simulation {
   }
 
   async #serve(engine: ArrayEngine): Promise<void> {
-    const count = (promise: string, times = 1): void => this.#count(promise, times);
+    const { count } = this.#tally;
     this.#watch.lookAfter(engine, this.#process);
     if (this.#lost === 'restored') {
-      this.#report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count)));
+      this.#tally.report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count)));
       this.#backup?.restored();
       this.#lost = null;
       this.#crashed = null;
@@ -269,7 +255,7 @@ class Simulation {
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
       const again = (): Promise<boolean> => this.#outOfReach.again(this.#process);
-      this.#report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count, again)));
+      this.#tally.report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count, again)));
       this.#crashed = null;
     }
     if (this.#clientsEnd() && this.#events.length === 0) return;
@@ -279,13 +265,13 @@ class Simulation {
         requests: this.#requests,
         now_us: () => this.#scheduler.now_us - this.#created_us,
         open: () => this.#scenario.steps === 0 || !this.#clientsEnd(),
-        fail: (finding) => this.#fail(finding),
+        fail: this.#tally.fail,
         count,
         acknowledged: () => this.#watch.acknowledged(engine),
         began: () => {
-          this.#operations++;
+          this.#tally.operations++;
         },
-        refused: (what, error, began_us) => this.#report(this.#outOfReach.judge(what, error, began_us)),
+        refused: (what, error, began_us) => this.#tally.report(this.#outOfReach.judge(what, error, began_us)),
       },
       this.#process,
       engine.volume,
@@ -329,17 +315,17 @@ class Simulation {
     this.#watch.checkOwed(SETTLED_US / 2);
     await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
     if (!(await this.#alive(engine.destageLoop.drainAll())))
-      this.#fail({ promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` });
-    const count = (promise: string, times = 1): void => this.#count(promise, times);
+      this.#tally.fail({ promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` });
+    const { count } = this.#tally;
     if (this.#members.some(({ damaged, unreadable }) => damaged.size + unreadable.size > 0)) await this.#alive(scrubAll(engine));
-    this.#report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
-    this.#report(await this.#alive(checkParity(engine, count)));
+    this.#tally.report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
+    this.#tally.report(await this.#alive(checkParity(engine, count)));
     if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history, () => this.#restart()));
     await this.#alive(this.#until(() => this.#watch.goHome()));
     const process = this.#process;
     await this.#alive(engine.stop());
     const held = [heldByEngine(engine), heldByProcess(process, this.#scheduler)].filter((what) => what !== '').join(', ');
-    if (held !== '') this.#fail({ promise: 'leak', message: `after the stop there are ${held}` });
+    if (held !== '') this.#tally.fail({ promise: 'leak', message: `after the stop there are ${held}` });
     process.alive = false;
   }
 
@@ -376,9 +362,9 @@ class Simulation {
       loseEverything: (random) => this.#loseEverything(random),
       settings: this.#settings,
       stranger: (random) => new SimulatedProcess(this.#scheduler, seededRandom(random.u32()), this.#disks, this.#held),
-      report: (finding) => this.#report(finding),
+      report: (finding) => this.#tally.report(finding),
       fired: (kind) => this.#fired(kind),
-      spared: () => this.#count('spared', 1),
+      spared: () => this.#tally.count('spared'),
       broke: (error) => this.#broke(error),
     };
   }
@@ -421,30 +407,15 @@ class Simulation {
   }
 
   #log(process: SimulatedProcess): EngineLog {
-    return watchedLog(process, (message) => this.#fail({ promise: 'assertion', message }));
+    return watchedLog(process, (message) => this.#tally.fail({ promise: 'assertion', message }));
   }
 
   #fired(kind: string): void {
     this.#outOfReach.look();
-    this.#faults.set(kind, (this.#faults.get(kind) ?? 0) + 1);
-  }
-
-  #count(promise: string, times: number): void {
-    this.#checks.set(promise, (this.#checks.get(promise) ?? 0) + times);
-  }
-
-  #report(finding: Finding | null): void {
-    if (finding !== null) this.#fail(finding);
-  }
-
-  #fail({ promise, message }: Finding): void {
-    this.#failure ??= { promise, message, step: this.#scheduler.steps };
+    this.#tally.fired(kind);
   }
 
   #broke(error: unknown): void {
-    if (error instanceof Died) return;
-    const known = KeelsonError.from(error);
-    const stack = known.code === 'INTERNAL' || known.code === 'ASSERTION' ? `\n${(error as Error).stack ?? ''}` : '';
-    this.#fail({ promise: known.code === 'ASSEMBLY' ? 'recovery' : 'error', message: known.describe() + stack });
+    if (!(error instanceof Died)) this.#tally.fail(findingOf(error));
   }
 }

@@ -156,7 +156,8 @@ class Simulation {
 
   #step(): void {
     try {
-      if (!this.#scheduler.step()) this.#tally.fail({ promise: 'liveness', message: 'nothing can happen any more, and something is awaited' });
+      if (!this.#scheduler.step())
+        this.#tally.fail({ promise: 'liveness', message: 'nothing can happen any more, and something is awaited' });
     } catch (error) {
       this.#broke(error);
     }

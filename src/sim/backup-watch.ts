@@ -51,6 +51,11 @@ export class BackupWatch {
     return this.#scheduler.now_us - this.#troubledAt_us < TROUBLE_US;
   }
 
+  /** Another process has taken the repository, and the engine knows: it reads nothing there any more. */
+  isTakenFrom(engine: ArrayEngine | null): boolean {
+    return engine?.link?.lastError?.code === 'BACKUP_FENCED';
+  }
+
   /** Who may not be stopped now has a member of which it does not know that it is gone: it is made to write to all. */
   #findOut(engine: ArrayEngine): void {
     if (this.#findingOut === engine) return;
@@ -123,8 +128,10 @@ export class BackupWatch {
     if (finding !== null) this.#news.fail(finding);
     if (!link.isFinal) return;
     const code = link.lastError?.code;
-    if (code === 'BACKUP_FENCED') {
-      if (restart()) this.#news.count('P10');
+    if (this.isTakenFrom(engine)) {
+      if (!this.#newer.wasThere)
+        this.#news.fail({ promise: 'P10', message: 'the engine was fenced off its backup, and no newer writer was there' });
+      else if (restart()) this.#news.count('P10');
       else this.#findOut(engine);
     } else if (!this.#past.isBehind) this.#news.fail({ promise: 'P3', message: `the backup is given up: ${link.lastError?.describe()}` });
     else if (code === 'BACKUP_AHEAD' && !engine.state.alarms.some((alarm) => alarm.code === 'BACKUP_MISMATCH'))

@@ -12,6 +12,11 @@ export class NewerWriter {
   #writer: SimulatedProcess | null = null;
   #wanted = 0;
 
+  /** Some writer has tried to take it: also one that heard of no success may have. */
+  get wasThere(): boolean {
+    return this.#writer !== null;
+  }
+
   /** True when it has taken the repository. Connections break for it as well. */
   async take(host: SimulatedHost, writer: SimulatedProcess, engine: ArrayEngine, epochs: number): Promise<boolean> {
     const { state, volumeBytes } = engine;

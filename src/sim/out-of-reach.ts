@@ -8,7 +8,10 @@ import type { Finding } from './volume-history.js';
 /** Until what was out of reach is asked for again. */
 const AGAIN_US = 50_000;
 
-/** What only the backup has cannot be read while its host is away: when that was so, and which errors it excuses. */
+/**
+ * What only the backup has cannot be read while its host is away, or while another process has the repository, until this one is begun again with a newer epoch: when that was
+ * so, and which errors it excuses. It is out of reach then, and not lost: it has to be there again.
+ */
 export class OutOfReach {
   readonly #atlas: FaultAtlas;
   readonly #backup: BackupWatch | null;
@@ -23,7 +26,8 @@ export class OutOfReach {
 
   /** Whether it is so now. Asked whenever it may have begun. */
   look(): boolean {
-    if (this.#backup?.troubled !== true || !this.#atlas.needsBackup) return false;
+    const { engine, needsBackup } = this.#atlas;
+    if (this.#backup === null || !(this.#backup.troubled || this.#backup.isTakenFrom(engine)) || !needsBackup) return false;
     this.#last_us = this.#scheduler.now_us;
     return true;
   }
@@ -36,9 +40,10 @@ export class OutOfReach {
     return { promise: 'P5', message: `a ${what} was answered with an error, although the array has all that it needs: ${found}` };
   }
 
-  /** After a while true, when what could not be read may be there again. */
-  async again(process: SimulatedProcess): Promise<boolean> {
+  /** After a while true, when what could not be read may be there again; restart: how a process that has lost the repository is begun again. */
+  async again(process: SimulatedProcess, restart: () => boolean): Promise<boolean> {
     if (!this.look()) return false;
+    if (this.#atlas.engine !== null) this.#backup?.administer(this.#atlas.engine, restart);
     await new Promise<void>((resolve) => void this.#scheduler.after(AGAIN_US, process, EVENT.driver, resolve));
     return true;
   }

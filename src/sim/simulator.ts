@@ -255,7 +255,7 @@ class Simulation {
     }
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
-      const again = (): Promise<boolean> => this.#outOfReach.again(this.#process);
+      const again = (): Promise<boolean> => this.#outOfReach.again(this.#process, () => this.#restart());
       this.#tally.report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count, again)));
       this.#crashed = null;
     }

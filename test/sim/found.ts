@@ -121,6 +121,12 @@ export const FOUND: readonly Scenario[] = [
     '5 0 1 6 600 5',
     '281:write-error:347159200 306:bit-rot:1719560331 392:slow-member:2070963009 413:read-error:3562459420 468:disconnect:2181446198 472:crash-in-stripe-task:3511407048 596:stall:3064170832',
   ),
+  found(
+    578997611,
+    '4 2 2 2 16384 20 65536 8 10 1 0',
+    '3 1000 1 0 600 5',
+    '191:newer-writer:1061534074 253:loss-beyond-parity:525130233 322:misdirected-write:646802658 406:stall:2368101154 465:lost-write:3996335765 577:misdirected-write:474555934',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -32,6 +32,8 @@ export class BackupWatch {
   #putBack = false;
   #stateThen: object | null = null;
   #findingOut: ArrayEngine | null = null;
+  /** Is being stopped, or gone. */
+  #ending: ArrayEngine | null = null;
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   readonly #news: BackupNews;
@@ -118,7 +120,7 @@ export class BackupWatch {
   /** Looks after the backup: a link that is given up for a reason is begun again by a new process, with the right files on the host. restart: false when it cannot be now. */
   administer(engine: ArrayEngine, restart: () => boolean): void {
     const { link } = engine;
-    if (link === null) return;
+    if (link === null || engine === this.#ending) return;
     if (this.#putBack && link.isOpen && link.state !== this.#stateThen) {
       this.#putBack = false;
       this.#past.accept();
@@ -131,16 +133,25 @@ export class BackupWatch {
     if (this.isTakenFrom(engine)) {
       if (!this.#newer.wasThere)
         this.#news.fail({ promise: 'P10', message: 'the engine was fenced off its backup, and no newer writer was there' });
-      else if (restart()) this.#news.count('P10');
-      else this.#findOut(engine);
+      else if (this.#begins(engine, restart)) this.#news.count('P10');
     } else if (!this.#past.isBehind) this.#news.fail({ promise: 'P3', message: `the backup is given up: ${link.lastError?.describe()}` });
     else if (code === 'BACKUP_AHEAD' && !engine.state.alarms.some((alarm) => alarm.code === 'BACKUP_MISMATCH'))
       this.#news.fail({ promise: 'P9', message: 'the backup was put back to an earlier state, and status does not say so' });
-    else if (restart()) {
+    else if (this.#begins(engine, restart)) {
       this.#floor = this.#past.undo();
       this.#putBack = false;
       this.#news.count('P3');
-    } else this.#findOut(engine);
+    }
+  }
+
+  /** The server is begun anew, or as soon as that may be. */
+  #begins(engine: ArrayEngine, restart: () => boolean): boolean {
+    if (!restart()) {
+      this.#findOut(engine);
+      return false;
+    }
+    this.#ending = engine;
+    return true;
   }
 
   /** P3, P7, P9: what would be left if the host lost its power and everything else were gone. */

@@ -2,6 +2,7 @@ import { BLOCK_BYTES } from '../base/units.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import type { BlockVolume } from '../engine/block-volume.js';
 import { STRIPE_DONE } from '../stripe/stripe-pool.js';
+import { scrubAll } from './administrator.js';
 import { ImageOrder } from './backup-checks.js';
 import { CELLS_A_BLOCK } from './cell-content.js';
 import type { Finding, VolumeHistory } from './volume-history.js';
@@ -100,6 +101,14 @@ export function checkVolume(volume: BlockVolume, history: VolumeHistory, count: 
     count('P5', bytes.length / BLOCK_BYTES);
     return history.check(bytes, first * CELLS_A_BLOCK, history.moment());
   });
+}
+
+/** Nothing is asked of the array any more: it destages all there is, and is the volume then, with its parity. scrub: there is damage on its members. */
+export async function checkAtRest(engine: ArrayEngine, history: VolumeHistory, scrub: boolean, count: Count): Promise<Finding | null> {
+  if (!(await engine.destageLoop.drainAll()))
+    return { promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` };
+  if (scrub) await scrubAll(engine);
+  return (await checkVolume(engine.volume, history, count)) ?? (await checkParity(engine, count));
 }
 
 /** Every block of every written stripe has its checksum, and every row the parity of its data (P6). */

@@ -33,7 +33,8 @@ export class OutOfReach {
   }
 
   /** What is wrong with an error reply to what was asked for at began_us, and may have waited for room since; null: nothing. */
-  judge(what: string, error: KeelsonError | null, began_us: number): Finding | null {
+  judge(what: string, error: KeelsonError | null, began_us: number, stopping: boolean): Finding | null {
+    if (stopping && error?.code === 'SHUTTING_DOWN') return null;
     const away = error?.code === 'DATA_UNAVAILABLE' || error?.code === 'BACKUP_UNREACHABLE';
     if (away && (this.look() || began_us <= this.#last_us + TROUBLE_US)) return null;
     const found = error?.describe() ?? 'nothing';
@@ -41,8 +42,8 @@ export class OutOfReach {
   }
 
   /** After a while true, when what could not be read may be there again; restart: how a process that has lost the repository is begun again. */
-  async again(process: SimulatedProcess, restart: () => boolean): Promise<boolean> {
-    if (!this.look()) return false;
+  async again(process: SimulatedProcess, stopping: boolean, restart: () => boolean): Promise<boolean> {
+    if (!stopping && !this.look()) return false;
     if (this.#atlas.engine !== null) this.#backup?.administer(this.#atlas.engine, restart);
     await new Promise<void>((resolve) => void this.#scheduler.after(AGAIN_US, process, EVENT.driver, resolve));
     return true;

@@ -1,9 +1,11 @@
 import { KIB, MIB, type Bytes } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
+import { memberPaths } from '../engine/assemble.js';
 import { planSlab, slabBytesMin } from '../engine/slab-plan.js';
 import { memberBytesFor } from '../member/layout.js';
 import type { Slab } from '../memory/slab.js';
 import type { ScenarioShape } from './scenario.js';
+import { SimulatedDisk } from './simulated-disk.js';
 
 /** Stripe threads that the slab is divided for, the same on every machine. */
 export const STRIPE_THREADS = 1;
@@ -42,8 +44,13 @@ export function settingsFor(shape: ScenarioShape): Settings {
   };
 }
 
-/** Bytes of each member, data members first. */
-export function memberSizes(shape: ScenarioShape): Bytes[] {
+/** The empty devices of an array, data members first. */
+export function membersFor(shape: ScenarioShape, settings: Settings): SimulatedDisk[] {
+  const sizes = memberSizes(shape);
+  return memberPaths(settings).map((path, index) => new SimulatedDisk(path, index, sizes[index] as Bytes));
+}
+
+function memberSizes(shape: ScenarioShape): Bytes[] {
   const { dataMembers, journalMembers, chunkBytes, stripes } = shape;
   const ringBytes = shape.segmentBytes * shape.segments;
   const role = journalMembers === 0 ? 'both' : 'data';

@@ -277,6 +277,13 @@ export class SimulatedDisk {
     Object.assign(this.faults, NO_FAULTS);
     this.connected = true;
   }
+
+  /** Is to become a member again: an empty device, or this one as it is. */
+  renew(empty: boolean): void {
+    if (empty) this.wipe();
+    this.heal();
+    this.touched = true;
+  }
 }
 
 function mixed(under: Page, over: Page, random: Random, kept: number): Page {

@@ -3,25 +3,23 @@ import { seededRandom, type Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
-import { memberPaths } from '../engine/assemble.js';
 import type { EngineLog } from '../engine/log.js';
 import { assembleOn, createOn, restoreOn, watchedLog } from './array-life.js';
 import { BackupWatch } from './backup-watch.js';
-import { scrubAll } from './administrator.js';
 import { SECTOR_CUTS } from './cell-content.js';
-import { checkAfterCrash, checkParity, checkRestored, checkVolume } from './checks.js';
+import { checkAfterCrash, checkAtRest, checkRestored } from './checks.js';
 import { GeneratedRequests, type RequestSource, ScriptedRequests, observed } from './client-requests.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
-import { heldByEngine, heldByProcess } from './leftovers.js';
 import { MemberWatch } from './member-watch.js';
+import { stopOrderly } from './orderly-stop.js';
+import { OutOfReach } from './out-of-reach.js';
 import type { Outcome, RunWatcher } from './run-outcome.js';
 import { findingOf, RunTally } from './run-tally.js';
-import { OutOfReach } from './out-of-reach.js';
 import type { Scenario, ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
-import { memberSizes, settingsFor } from './settings.js';
-import { SimulatedDisk } from './simulated-disk.js';
+import { membersFor, settingsFor } from './settings.js';
+import type { SimulatedDisk } from './simulated-disk.js';
 import { strike, type StruckRun } from './strike.js';
 import { SimulatedProcess } from './simulated-process.js';
 import { VolumeHistory } from './volume-history.js';
@@ -73,8 +71,8 @@ class Simulation {
   readonly #random: Random;
   readonly #scheduler: Scheduler;
   readonly #settings: Settings;
-  readonly #disks = new Map<string, SimulatedDisk>();
-  readonly #members: SimulatedDisk[] = [];
+  readonly #disks: ReadonlyMap<string, SimulatedDisk>;
+  readonly #members: readonly SimulatedDisk[];
   readonly #atlas: FaultAtlas;
   readonly #watch: MemberWatch;
   readonly #backup: BackupWatch | null;
@@ -89,6 +87,8 @@ class Simulation {
   #created_us = 0;
   #process!: SimulatedProcess;
   #processes = 0;
+  /** It is being stopped, and another one takes its place. */
+  #stopping = false;
   #died: (reason: Died) => void = () => {};
   #death: Promise<never> = new Promise(() => {});
   /** How the last process ended, for the check after it. */
@@ -109,15 +109,13 @@ class Simulation {
     this.#settings = settingsFor(scenario.shape);
     this.#events = [...scenario.events];
     this.#stepsMax = scenario.steps + END_STEPS_MAX;
-    const sizes = memberSizes(scenario.shape);
-    for (const [index, path] of memberPaths(this.#settings).entries()) {
-      const disk = new SimulatedDisk(path, index, sizes[index] as number);
+    this.#members = membersFor(scenario.shape, this.#settings);
+    this.#disks = new Map(this.#members.map((disk) => [disk.path, disk]));
+    for (const [index, disk] of this.#members.entries()) {
       disk.onFault = (kind) => {
         this.#fired(kind);
         if (kind === 'read-error' || kind === 'write-error' || kind === 'sync-error') this.#watch.requestFailed(index, kind);
       };
-      this.#disks.set(path, disk);
-      this.#members.push(disk);
     }
     this.#atlas = new FaultAtlas(scenario.shape, this.#members, () => this.#scheduler.now_us);
     const news = { fail: this.#tally.fail, count: this.#tally.count };
@@ -188,6 +186,7 @@ class Simulation {
     next.onDeath = () => this.#crash(this.#random.below(2) === 0 ? 'power-failure' : 'process-crash', 'crash-in-stripe-task');
     next.mayDie = () => this.#atlas.mayCrash();
     this.#process = next;
+    this.#stopping = false;
     this.#death = new Promise((_, reject) => {
       this.#died = reject;
     });
@@ -255,7 +254,7 @@ class Simulation {
     }
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
-      const again = (): Promise<boolean> => this.#outOfReach.again(this.#process, () => this.#restart());
+      const again = (): Promise<boolean> => this.#outOfReach.again(this.#process, this.#stopping, () => this.#restart());
       this.#tally.report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count, again)));
       this.#crashed = null;
     }
@@ -265,14 +264,14 @@ class Simulation {
         history: this.#history,
         requests: this.#requests,
         now_us: () => this.#scheduler.now_us - this.#created_us,
-        open: () => this.#scenario.steps === 0 || !this.#clientsEnd(),
+        open: () => !this.#stopping && (this.#scenario.steps === 0 || !this.#clientsEnd()),
         fail: this.#tally.fail,
         count,
         acknowledged: () => this.#watch.acknowledged(engine),
         began: () => {
           this.#tally.operations++;
         },
-        refused: (what, error, began_us) => this.#tally.report(this.#outOfReach.judge(what, error, began_us)),
+        refused: (what, error, began_us) => this.#tally.report(this.#outOfReach.judge(what, error, began_us, this.#stopping)),
       },
       this.#process,
       engine.volume,
@@ -298,7 +297,7 @@ class Simulation {
     return new Promise((resolve) => {
       const look = (): void => {
         if (this.#atlas.engine !== null) this.#backup?.administer(this.#atlas.engine, () => this.#restart());
-        if (condition()) resolve();
+        if (!this.#stopping && condition()) resolve();
         else this.#scheduler.after(1000, this.#process, EVENT.driver, look);
       };
       look();
@@ -315,19 +314,11 @@ class Simulation {
     await this.#alive(this.#until(() => this.#scheduler.now_us >= settled_us));
     this.#watch.checkOwed(SETTLED_US / 2);
     await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
-    if (!(await this.#alive(engine.destageLoop.drainAll())))
-      this.#tally.fail({ promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` });
-    const { count } = this.#tally;
-    if (this.#members.some(({ damaged, unreadable }) => damaged.size + unreadable.size > 0)) await this.#alive(scrubAll(engine));
-    this.#tally.report(await this.#alive(checkVolume(engine.volume, this.#history, count)));
-    this.#tally.report(await this.#alive(checkParity(engine, count)));
+    const damaged = this.#members.some((disk) => disk.damaged.size + disk.unreadable.size > 0);
+    this.#tally.report(await this.#alive(checkAtRest(engine, this.#history, damaged, this.#tally.count)));
     if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history, () => this.#restart()));
-    await this.#alive(this.#until(() => this.#watch.goHome()));
-    const process = this.#process;
-    await this.#alive(engine.stop());
-    const held = [heldByEngine(engine), heldByProcess(process, this.#scheduler)].filter((what) => what !== '').join(', ');
-    if (held !== '') this.#tally.fail({ promise: 'leak', message: `after the stop there are ${held}` });
-    process.alive = false;
+    this.#tally.report(await this.#alive(stopOrderly(engine, this.#process, this.#watch)));
+    this.#process.alive = false;
   }
 
   /** All members are online: those that are lost are replaced, and rebuilt. */
@@ -358,7 +349,7 @@ class Simulation {
       backup: this.#backup,
       process: this.#process,
       history: this.#history,
-      healed: () => this.#healed,
+      healed: () => this.#healed || this.#stopping,
       crash: (how, kind) => this.#crash(how, kind),
       loseEverything: (random) => this.#loseEverything(random),
       settings: this.#settings,
@@ -387,10 +378,23 @@ class Simulation {
     this.#died(new Died(kind));
   }
 
+  /** The server is to begin anew. Killed, or stopped when the promises do not cover a crash now: an orderly stop leaves nothing torn while no member is lost. */
   #restart(): boolean {
-    if (!this.#process.alive || !this.#atlas.mayCrash()) return false;
-    this.#crash('process-crash', 'restart');
+    const { engine } = this.#atlas;
+    if (!this.#process.alive || engine === null || this.#stopping) return false;
+    if (this.#atlas.mayCrash()) this.#crash('process-crash', 'restart');
+    else if (engine.state.members.every((member) => member?.state === 'online')) void this.#stop(engine);
+    else return false;
     return true;
+  }
+
+  async #stop(engine: ArrayEngine): Promise<void> {
+    const process = this.#process;
+    this.#stopping = true;
+    const finding = await stopOrderly(engine, process, this.#watch);
+    if (!process.alive) return;
+    this.#tally.report(finding);
+    this.#crash('process-crash', 'orderly-stop');
   }
 
   #loseEverything(random: Random): void {
@@ -400,11 +404,7 @@ class Simulation {
     this.#lost = 'everything';
     // Empty devices, or the old ones written over.
     const empty = random.below(3) > 0;
-    for (const disk of this.#members) {
-      if (empty) disk.wipe();
-      disk.heal();
-      disk.touched = true;
-    }
+    for (const disk of this.#members) disk.renew(empty);
   }
 
   #log(process: SimulatedProcess): EngineLog {

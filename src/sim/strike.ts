@@ -79,7 +79,7 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
         });
       return;
     case 'drain':
-      backup?.drain(atlas.engine, run.history);
+      if (!run.healed()) backup?.drain(atlas.engine, run.history);
       return;
     case 'look-at-backup':
       void backup?.look(run.history, false).catch((error: unknown) => run.broke(error));

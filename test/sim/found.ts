@@ -127,6 +127,12 @@ export const FOUND: readonly Scenario[] = [
     '3 1000 1 0 600 5',
     '191:newer-writer:1061534074 253:loss-beyond-parity:525130233 322:misdirected-write:646802658 406:stall:2368101154 465:lost-write:3996335765 577:misdirected-write:474555934',
   ),
+  found(
+    1039,
+    '4 2 0 3 8192 9 65536 8 10 1 0',
+    '4 0 8 0 600 5',
+    '284:newer-writer:3518990567 355:latent-sector-error:1703072912 456:newer-writer:873448233 488:clock-jump:2186137863 542:loss-of-everything:3501694184',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -231,7 +231,7 @@ export class Destager {
 
   /** A torn stripe is mended from the journal: so what is about to be written must be on stable media there first. */
   #durable(): Promise<void> {
-    if (this.#journal.deadReason !== null) return Promise.resolve();
+    if (this.#journal.deadReason?.code === 'JOURNAL_GONE') return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#journal.whenFlushed(this.#journal.nextLsn - 1, (error) => {
         // With every journal copy gone the stripes are the only place left: go on without.

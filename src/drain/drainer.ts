@@ -66,6 +66,7 @@ export class Drainer {
     const from = journal.drainedSeq;
     const limit = Math.min(toSeq, journal.headSeq);
     if (from >= limit) return 0;
+    await journal.hooks.fence?.();
     // What the backup has must never be more than what the members would have after a power failure.
     await this.#durable();
     let to = Math.min(limit, from + SEGMENTS_PER_PUBLISH);
@@ -128,7 +129,7 @@ export class Drainer {
 
   #durable(): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#journal.deadReason !== null) return resolve();
+      if (this.#journal.deadReason?.code === 'JOURNAL_GONE') return resolve();
       this.#journal.whenFlushed(this.#journal.nextLsn - 1, (error) =>
         error === null || error.code === 'JOURNAL_GONE' ? resolve() : reject(error),
       );

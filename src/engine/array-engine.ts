@@ -19,6 +19,7 @@ import type { BackupLink } from './backup-link.js';
 import { Checkpointer } from './checkpointer.js';
 import { DestageLoop } from './destage-loop.js';
 import { DrainLoop } from './drain-loop.js';
+import { Fence } from './fence.js';
 import type { EngineLog } from './log.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
@@ -60,6 +61,7 @@ export class ArrayEngine {
   readonly reader: RingReader;
   readonly locks = new StripeLock();
   readonly checkpointer: Checkpointer;
+  readonly fence: Fence;
   readonly recovery: BlockRecovery;
   readonly reads: ReadPath;
   readonly writes: WritePath;
@@ -103,6 +105,7 @@ export class ArrayEngine {
       hooks: {
         memberFailed: (position, errno, doing) => this.#journalMemberFailed(position, errno, doing),
         fencing: () => (this.#fencing.size === 0 ? null : Promise.all(this.#fencing.values())),
+        fence: () => this.fence.pass(),
         space: () => this.writes?.pump(),
         closed: () => this.#segmentClosed(),
       },
@@ -112,6 +115,10 @@ export class ArrayEngine {
       // The round that met it goes on by itself; until it is recorded nothing is acknowledged that the member does not have.
       void this.failMember(member, error);
     });
+    const onRing = (): Member[] => state.present().filter(({ index }) => state.journalPositions().includes(index));
+    this.fence = new Fence(onRing, clock, plan.fence, (error) => this.#taken(error));
+    this.checkpointer.onTaken = (error) => this.fence.taken(error);
+    pool.fence = () => this.fence.pass();
     this.checkpointer.settleTasks = () => pool.settled();
     this.checkpointer.stripesReach = () => Math.max(this.destager.reachSeq, this.rebuild.reachSeq);
     this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
@@ -324,6 +331,14 @@ export class ArrayEngine {
     return true;
   }
 
+  /** Another process has the array (P10): nothing is written or acknowledged any more. */
+  #taken(error: KeelsonError): void {
+    this.state.failure = error;
+    this.parts.log.error({ error: error.describe() }, 'another process has the array; this one stops');
+    this.journal.refuse(error);
+    this.#fatal(error);
+  }
+
   /** Fails a member. Resolves when every other member knows, so that writes may be acknowledged without it (P10). */
   failMember(member: Member, error: KeelsonError): Promise<void> {
     const under = this.#fencing.get(member);
@@ -389,6 +404,7 @@ export class ArrayEngine {
     } else await this.destageLoop.stop();
     await this.link?.close();
     await this.parts.pool.close();
+    await this.fence.settled();
     for (const member of this.state.members) if (member) await member.device.close();
     await this.parts.provider.close();
   }

@@ -32,6 +32,8 @@ export class Checkpointer {
   readonly #onFailed: (member: Member, error: KeelsonError) => void;
   /** Resolves when the stripe tasks made so far have ended. */
   settleTasks: () => Promise<void> = () => Promise.resolve();
+  /** Another process has the array. */
+  onTaken: (error: KeelsonError) => void = () => {};
   /** Ring segments below it may have blocks in the stripes already. */
   stripesReach: () => SegmentSeq = () => 0;
   #requests: Request[] = [];
@@ -205,6 +207,7 @@ export class Checkpointer {
 
   /** A stale writer stops here (P10): its members' superblocks have a newer epoch than it wrote. Looked at now and then, not before every round. */
   async #checkStillOurs(): Promise<void> {
+    if (this.#state.failure?.code === 'EPOCH_FENCED') throw this.#state.failure;
     if (this.#clock.now() - this.#checkedAt < VERIFY_EVERY_MS) return;
     this.#checkedAt = this.#clock.now();
     for (const member of this.#state.present()) {
@@ -213,7 +216,7 @@ export class Checkpointer {
       } catch (error) {
         const failure = KeelsonError.from(error);
         if (failure.code !== 'EPOCH_FENCED') continue;
-        this.#state.failure = failure;
+        this.onTaken(failure);
         throw failure;
       }
     }

@@ -20,6 +20,11 @@ import { StripeGeometry } from '../stripe/geometry.js';
 import { BLOCK_BYTES } from '../base/units.js';
 
 const CREATE_SLAB_BYTES = 8 * 1024 * 1024;
+/**
+ * A restored array begins so far beyond the epoch of its repository: more changes of the membership than any server sees between two connections to its backup, each of which
+ * says the epoch of that moment. So former members, when they return, are older than it.
+ */
+export const RESTORE_EPOCHS = 1024;
 
 export interface CreatedArray {
   readonly uuid: string;
@@ -197,7 +202,7 @@ async function writeAll(
     state: 'online',
     rebuiltStripes: 0,
   }));
-  const epoch = (options.identity?.epoch ?? 0) + 1;
+  const epoch = options.identity === undefined ? 1 : options.identity.epoch + RESTORE_EPOCHS;
   const lsn = options.identity?.lsn ?? 0;
   const checkpoint: Checkpoint = {
     epoch,

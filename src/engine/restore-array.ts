@@ -7,7 +7,7 @@ import type { Backup, BackupState } from '../repository/backup.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
 import { type AssembleOptions, assembleArray } from './assemble.js';
-import { createArray } from './create.js';
+import { createArray, RESTORE_EPOCHS } from './create.js';
 
 export interface RestoreArrayOptions extends Omit<AssembleOptions, 'restoring'> {
   readonly force: boolean;
@@ -83,8 +83,8 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
 /** What the members get from the repository is held against what they can say. */
 function refuseImpossible(target: string, found: BackupState): void {
   if (!isUuid(found.arrayUuid)) throw impossible(target, `array ${JSON.stringify(found.arrayUuid)}`);
-  // One is added when the members are made, and one at each assembly.
-  if (found.epoch + 2 >= EPOCHS_MAX || found.headLsn >= COUNTERS_MAX)
+  // One is added at each assembly.
+  if (found.epoch + RESTORE_EPOCHS + 1 >= EPOCHS_MAX || found.headLsn >= COUNTERS_MAX)
     throw impossible(target, `epoch ${found.epoch}, LSN ${found.headLsn}`);
 }
 

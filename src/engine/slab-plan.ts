@@ -3,12 +3,13 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes, MIB, roundDown, roundUp, type SlabOffset } from '../base/units.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import type { Slab } from '../memory/slab.js';
+import { FENCE_REGION_BYTES } from './fence.js';
 
 /** Superblocks, checkpoints, integrity pages. */
 const META_BYTES = 4 * MIB;
 /** Blocks fetched from the backup for reads, on their way to the reader's pages: a memory of its own, or readers holding all pages would wait for each other. */
 const FETCH_BYTES = 8 * MIB;
-/** A device that becomes a member while the array runs: its signatures, its first superblock and checkpoint. */
+/** A device that becomes a member while the array runs: its signatures, its first superblock and checkpoint. A small part of it is for looks at superblocks. */
 const ADMISSION_BYTES = MIB;
 /** Recovered blocks of degraded rows, on their way to the journal. */
 const LOST_BYTES = MIB;
@@ -22,6 +23,8 @@ const SEGMENT_BUFFERS_MIN = 4;
 export interface SlabPlan {
   readonly meta: SlabRegion;
   readonly admission: SlabRegion;
+  /** Superblocks that are looked at while everything else goes on. */
+  readonly fence: SlabRegion;
   readonly fetch: SlabRegion;
   readonly lost: SlabRegion;
   readonly stripeScratch: readonly { readonly offset: SlabOffset; readonly bytes: Bytes }[];
@@ -91,7 +94,8 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
     return region;
   };
   const meta = take(META_BYTES);
-  const admission = take(ADMISSION_BYTES);
+  const admission = take(ADMISSION_BYTES - FENCE_REGION_BYTES);
+  const fence = take(FENCE_REGION_BYTES);
   const fetch = take(FETCH_BYTES);
   const lost = take(LOST_BYTES);
   const scratchBytes = stripeScratchBytes(stripeBytes, Math.min(STRIPE_SCRATCH_BYTES, roundDown(slab.bytes / 16, MIB)));
@@ -106,6 +110,7 @@ export function planSlab(slab: Slab, segmentBytes: Bytes, stripeBytes: Bytes, th
   return {
     meta,
     admission,
+    fence,
     fetch,
     lost,
     stripeScratch,

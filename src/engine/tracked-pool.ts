@@ -13,6 +13,8 @@ import type {
 export class TrackedPool implements StripePool {
   readonly #pool: StripePool;
   readonly #tasks = new Set<Promise<unknown>>();
+  /** What a task that may write has to wait for first (Fence.pass). */
+  fence: () => Promise<void> | null = () => null;
 
   constructor(pool: StripePool) {
     this.#pool = pool;
@@ -35,20 +37,25 @@ export class TrackedPool implements StripePool {
     return task;
   }
 
+  #fenced<T>(run: () => Promise<T>): Promise<T> {
+    const wait = this.fence();
+    return this.#track(wait === null ? run() : wait.then(run));
+  }
+
   apply(task: ApplyTask): Promise<StripeOutcome> {
-    return this.#track(this.#pool.apply(task));
+    return this.#fenced(() => this.#pool.apply(task));
   }
 
   recover(task: RecoverTask): Promise<RecoverOutcome> {
-    return this.#track(this.#pool.recover(task));
+    return task.repair ? this.#fenced(() => this.#pool.recover(task)) : this.#track(this.#pool.recover(task));
   }
 
   rebuild(task: RebuildTask): Promise<StripeOutcome> {
-    return this.#track(this.#pool.rebuild(task));
+    return this.#fenced(() => this.#pool.rebuild(task));
   }
 
   scrub(members: MemberView, stripes: Float64Array, repair: boolean): Promise<ScrubOutcome> {
-    return this.#track(this.#pool.scrub(members, stripes, repair));
+    return this.#fenced(() => this.#pool.scrub(members, stripes, repair));
   }
 
   async settled(): Promise<void> {

@@ -10,6 +10,8 @@ export interface JournalHooks {
   memberFailed(position: number, errno: number, doing: string): Promise<void>;
   /** The recording of failures that is under way: what went round a failed member is not acknowledged before it. null = none. */
   fencing?(): Promise<unknown> | null;
+  /** What has to be awaited before anything is written to the ring, null = nothing: whether the array is still this process's. When it rejects the journal is refused. */
+  fence?(): Promise<void> | null;
   /** Room may have appeared for writers that were refused. */
   space(): void;
   /** A segment was closed: the movers may take it. */
@@ -57,6 +59,10 @@ export class GroupCommit {
   #writesLeft = 0;
   #failures: Promise<unknown>[] = [];
   #kicked = false;
+  /** It is looked whether the array is still ours. */
+  #held = false;
+  /** The array is another process's: nobody is told that anything is there. */
+  #refusal: KeelsonError | null = null;
   readonly #committed = new LsnWaiters();
   readonly #flushed = new LsnWaiters();
   #syncing = false;
@@ -70,7 +76,7 @@ export class GroupCommit {
 
   /** Nothing waits or is being written or synced. */
   get idle(): boolean {
-    return this.#pending.length === 0 && this.#writing === null && !this.#syncing;
+    return this.#pending.length === 0 && this.#writing === null && !this.#syncing && !this.#held;
   }
 
   /** Blocks [from, to) of a slot are sealed: their last write has lastLsn. Neighbours go out in one write. */
@@ -93,8 +99,9 @@ export class GroupCommit {
   }
 
   #writeNext(): void {
-    if (this.#writing !== null) return;
+    if (this.#writing !== null || this.#held || this.#refusal !== null) return;
     if (this.#pending.length === 0) this.#source.seal();
+    if (this.#pending.length > 0 && this.#mustWait()) return;
     const range = this.#pending.shift();
     if (range === undefined) return;
     const { table, members } = this.#source;
@@ -115,6 +122,27 @@ export class GroupCommit {
       );
     }
     this.#onWritten(length, -1);
+  }
+
+  #mustWait(): boolean {
+    const fence = this.#source.hooks.fence?.() ?? null;
+    if (fence === null) return false;
+    this.#held = true;
+    const go = (): void => {
+      this.#held = false;
+      this.#writeNext();
+    };
+    // A rejection has refused the journal by then.
+    fence.then(go, go);
+    return true;
+  }
+
+  /** Nothing is written any more, and nothing is acknowledged. */
+  refuse(error: KeelsonError): void {
+    this.#refusal = error;
+    this.#pending.length = 0;
+    this.#committed.settle(Number.POSITIVE_INFINITY, error);
+    this.#flushed.settle(Number.POSITIVE_INFINITY, error);
   }
 
   readonly #onWritten = (result: number, position: number): void => {
@@ -150,11 +178,19 @@ export class GroupCommit {
   }
 
   whenCommitted(lsn: Lsn, done: Done): void {
+    if (this.#refusal !== null) {
+      done(this.#refusal);
+      return;
+    }
     if (lsn <= this.committedLsn) done(null);
     else this.#committed.push(lsn, done);
   }
 
   whenFlushed(lsn: Lsn, done: Done): void {
+    if (this.#refusal !== null) {
+      done(this.#refusal);
+      return;
+    }
     if (lsn <= this.flushedLsn) {
       done(null);
       return;

@@ -330,7 +330,7 @@ export class Journal {
     this.close();
     this.#placeEmptySegment();
     if (this.chooseCopies(this.headSeq) === 0) {
-      this.#dead = new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', { action: 'replace a journal member' });
+      this.#dead ??= new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', { action: 'replace a journal member' });
       this.#options.hooks.space();
     }
   }
@@ -340,9 +340,16 @@ export class Journal {
     if (this.#openSlot >= 0 && this.table.used[this.#openSlot] === 0) this.table.copies[this.#openSlot] = this.chooseCopies(this.headSeq);
   }
 
+  /** The array is another process's: nothing more is written to the ring or acknowledged. */
+  refuse(error: KeelsonError): void {
+    this.#dead = error;
+    this.#commit.refuse(error);
+    this.#options.hooks.space();
+  }
+
   /** A journal member is there again (replaced): writes may go on. */
   revive(): void {
-    if (this.#dead !== null && this.chooseCopies(this.headSeq) !== 0) this.#dead = null;
+    if (this.#dead?.code === 'JOURNAL_GONE' && this.chooseCopies(this.headSeq) !== 0) this.#dead = null;
     this.#placeEmptySegment();
     this.#options.hooks.space();
   }

@@ -72,6 +72,8 @@ export class Replicator {
     if (target < 0 || used === 0) return true;
     // With a block of zeroes behind it, where an older life of the member may have a batch that went on.
     const bytes = Math.min(used + 1, journal.segmentBlocks) * BLOCK_BYTES;
+    await journal.hooks.fence?.();
+    if (table.seq[slot] !== seq || journal.tailSeq > seq) return true;
     journal.pin(slot);
     try {
       let memory = table.memory[slot] as number;

@@ -112,6 +112,8 @@ export interface Member {
   readonly role: MemberRole;
   readonly device: Device;
   superblock: Superblock;
+  /** One that is being written: whoever reads the member may find it already. */
+  nextSuperblock: Superblock | null;
   state: MemberState;
   rebuiltStripes: number;
   /** Of those, what a checkpoint says. */

@@ -80,6 +80,7 @@ export function makeMember(device: Device, superblock: Superblock, state: Member
     role: superblock.role,
     device,
     superblock,
+    nextSuperblock: null,
     state,
     rebuiltStripes,
     durableStripes: rebuiltStripes,
@@ -130,12 +131,15 @@ export async function finishRaise(
 
 async function writeEpoch(member: Member, epoch: number, region: SlabRegion): Promise<KeelsonError | null> {
   const superblock = { ...member.superblock, epoch, generation: member.superblock.generation + 1 };
+  member.nextSuperblock = superblock;
   try {
     await writeSuperblock(member.device, superblock, region);
     member.superblock = superblock;
     return null;
   } catch (error) {
     return KeelsonError.from(error);
+  } finally {
+    member.nextSuperblock = null;
   }
 }
 
@@ -172,9 +176,14 @@ export async function raiseEpoch(members: readonly Member[], checkpoint: Checkpo
  * SUPERBLOCK_LOST when it is an older one of ours. Rejects with the read error when it cannot be read.
  */
 export async function verifyEpoch(member: Member, region: SlabRegion): Promise<void> {
+  const before = member.nextSuperblock;
   const now = await readSuperblock(member.device, region);
   const ours = member.superblock;
-  if (now.memberUuid === ours.memberUuid && now.epoch === ours.epoch && now.generation === ours.generation) return;
+  const written = [ours, before, member.nextSuperblock];
+  if (
+    written.some((one) => one !== null && now.memberUuid === one.memberUuid && now.epoch === one.epoch && now.generation === one.generation)
+  )
+    return;
   if (now.memberUuid === ours.memberUuid && now.epoch <= ours.epoch && now.generation <= ours.generation) {
     // The device acknowledged our last superblock and lost it: nobody else was here.
     throw new KeelsonError('SUPERBLOCK_LOST', `${member.device.path} lost a superblock that it had taken`, {

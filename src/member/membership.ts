@@ -1,5 +1,5 @@
 import { KeelsonError } from '../base/errors.js';
-import type { ArrayShape, Checkpoint, MemberRecord } from './member-api.js';
+import type { ArrayShape, Checkpoint, MemberRecord, Superblock } from './member-api.js';
 import type { FoundMember } from './member.js';
 
 /**
@@ -46,8 +46,8 @@ export interface Membership {
  */
 export function assessMembership(found: readonly FoundMember[], arrayUuid?: string): Membership {
   const uuid = arrayUuid ?? commonestArray(found);
-  const ours = found.filter(({ superblock }) => superblock?.shape.arrayUuid === uuid);
-  if (ours.length === 0) {
+  const bearers = found.filter(({ superblock }) => superblock?.shape.arrayUuid === uuid);
+  if (bearers.length === 0) {
     throw new KeelsonError('ARRAY_NOT_FOUND', 'none of the devices is a member of the array', {
       found: found.map((member) => `${member.path}: ${member.error?.message ?? `array ${member.superblock?.shape.arrayUuid}`}`).join('; '),
       expected: arrayUuid === undefined ? 'Keelson members' : `members of array ${arrayUuid}`,
@@ -55,10 +55,11 @@ export function assessMembership(found: readonly FoundMember[], arrayUuid?: stri
       exit: 5,
     });
   }
+  const shapeText = newestShape(bearers);
+  const ours = bearers.filter(({ superblock }) => JSON.stringify(superblock?.shape) === shapeText);
+  const { shape } = (ours[0] as FoundMember).superblock as Superblock;
   const checkpoint = newestCheckpoint(ours);
   const epoch = Math.max(...ours.map(ownEpoch));
-  const shape = majorityShape(ours);
-  const shapeText = JSON.stringify(shape);
   const verdicts = found.map((member): MemberVerdict => {
     const record = checkpoint.members.find(({ uuid: id }) => id === member.superblock?.memberUuid) ?? null;
     const verdict = (kind: Verdict, problem: KeelsonError | null): MemberVerdict => ({ found: member, verdict: kind, record, problem });
@@ -180,16 +181,17 @@ function compareCheckpoints(a: Checkpoint, b: Checkpoint, ours: readonly FoundMe
   return holders(a) - holders(b) || online(b) - online(a);
 }
 
-function majorityShape(ours: readonly FoundMember[]): ArrayShape {
-  const shapes = new Map<string, { shape: ArrayShape; count: number }>();
-  for (const { superblock } of ours) {
-    if (superblock === null) continue;
-    const text = JSON.stringify(superblock.shape);
-    const entry = shapes.get(text) ?? { shape: superblock.shape, count: 0 };
-    entry.count += 1;
-    shapes.set(text, entry);
+/**
+ * The shape, as text, of the devices with the highest epoch; of several the one that most have. A restore keeps the array's UUID and makes another shape (createdAt), with
+ * an epoch beyond all that its former members can have: whichever of these are found with the new ones, and however many, none of them has a say.
+ */
+function newestShape(bearers: readonly FoundMember[]): string {
+  const shapes = new Map<string, { epoch: number; count: number }>();
+  for (const member of bearers) {
+    const text = JSON.stringify(member.superblock?.shape);
+    const { epoch, count } = shapes.get(text) ?? { epoch: 0, count: 0 };
+    shapes.set(text, { epoch: Math.max(epoch, ownEpoch(member)), count: count + 1 });
   }
-  const [best] = [...shapes.values()].sort((a, b) => b.count - a.count);
-  if (best === undefined) throw new KeelsonError('ARRAY_NOT_FOUND', 'no superblock');
-  return best.shape;
+  const [newest] = [...shapes].sort(([, a], [, b]) => b.epoch - a.epoch || b.count - a.count);
+  return newest?.[0] ?? '';
 }

@@ -2,6 +2,7 @@ import { KeelsonError } from '../base/errors.js';
 import { seededRandom, type Random } from '../base/random.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import { attachBackup } from '../engine/backup-attach.js';
+import type { BackupState } from '../repository/backup.js';
 import { checkImage, simulatedRepository } from './backup-checks.js';
 import { NewerWriter } from './newer-writer.js';
 import { EVENT, type Scheduler } from './scheduler.js';
@@ -28,9 +29,11 @@ export class BackupWatch {
   onFault: (kind: string) => void = () => {};
   readonly #past = new TargetPast(this.host, () => this.#floor);
   readonly #newer = new NewerWriter();
-  /** The host was put back to an earlier state, and the engine does not know yet; the connection that it had then. */
+  /** The host was put back to an earlier state, and the engine does not know yet; when. */
   #putBack = false;
-  #stateThen: object | null = null;
+  #putBackAt_us = 0;
+  /** When each look of the engine at what the repository holds began. */
+  readonly #lookedAt_us = new WeakMap<BackupState, number>();
   #findingOut: ArrayEngine | null = null;
   /** Is being stopped, or gone. */
   #ending: ArrayEngine | null = null;
@@ -69,7 +72,15 @@ export class BackupWatch {
   }
 
   attach(engine: ArrayEngine, process: SimulatedProcess, memory: Uint8Array): void {
-    attachBackup(engine, simulatedRepository(this.host, process, memory));
+    const repository = simulatedRepository(this.host, process, memory);
+    const open = repository.open.bind(repository);
+    repository.open = async (options) => {
+      const began_us = this.#scheduler.now_us;
+      const state = await open(options);
+      this.#lookedAt_us.set(state, began_us);
+      return state;
+    };
+    attachBackup(engine, repository);
   }
 
   /** A drain by hand, whose end nobody waits for. */
@@ -99,12 +110,12 @@ export class BackupWatch {
   }
 
   /** The host is restored from an earlier state of its own. False when it has none. */
-  putBack(engine: ArrayEngine, random: Random): boolean {
+  putBack(random: Random): boolean {
     const floor = this.#past.goBack(random, this.#floor, this.#scheduler.now_us);
     if (floor === null) return false;
     this.#floor = Math.min(floor, this.#floor);
     this.#putBack = true;
-    this.#stateThen = engine.link?.state ?? null;
+    this.#putBackAt_us = this.#scheduler.now_us;
     return true;
   }
 
@@ -121,7 +132,9 @@ export class BackupWatch {
   administer(engine: ArrayEngine, restart: () => boolean): void {
     const { link } = engine;
     if (link === null || engine === this.#ending) return;
-    if (this.#putBack && link.isOpen && link.state !== this.#stateThen) {
+    // One that had begun before may have seen what was there then.
+    const lookedAt_us = link.state === null ? 0 : (this.#lookedAt_us.get(link.state) ?? 0);
+    if (this.#putBack && link.isOpen && lookedAt_us > this.#putBackAt_us) {
       this.#putBack = false;
       this.#past.accept();
       this.#news.count('P3');

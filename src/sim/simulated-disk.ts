@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import { assert } from '../base/assert.js';
 import type { Random } from '../base/random.js';
 import { BLOCK_BYTES, type Bytes } from '../base/units.js';
+import type { Owner } from './scheduler.js';
 import { isZeroPage } from './zero-page.js';
 
 /** What a device writes whole or not at all. */
@@ -18,6 +19,7 @@ interface CachedPage {
 
 /** A write that a process has asked for and that has not ended. */
 export interface WriteInFlight {
+  readonly owner: Owner;
   readonly offset: Bytes;
   readonly bytes: Uint8Array;
 }
@@ -125,7 +127,7 @@ export class SimulatedDisk {
   }
 
   /** The length, or -errno. random: of faults. */
-  write({ offset, bytes }: WriteInFlight, random: Random): number {
+  write({ offset, bytes }: Omit<WriteInFlight, 'owner'>, random: Random): number {
     if (!this.connected) return EIO;
     const { faults } = this;
     const first = offset / BLOCK_BYTES;
@@ -219,9 +221,13 @@ export class SimulatedDisk {
   }
 
   /** The process is killed: of each write on its way any set of sectors has landed. */
-  processCrash(random: Random): void {
-    for (const write of this.inFlight) this.#someSectors(write, random, random.below(4), this.#cache, true);
-    this.inFlight.clear();
+  processCrash(random: Random, owner: Owner): void {
+    for (const write of this.inFlight) if (write.owner === owner) this.#endInPart(write, random);
+  }
+
+  #endInPart(write: WriteInFlight, random: Random): void {
+    this.#someSectors(write, random, random.below(4), this.#cache, true);
+    this.inFlight.delete(write);
   }
 
   /** The power fails: of everything not synced, and of what was on its way, any set of sectors is left. */
@@ -259,8 +265,8 @@ export class SimulatedDisk {
   disconnect(random: Random): void {
     this.plugged++;
     this.connected = false;
-    if (random.below(2) === 0) this.processCrash(random);
-    else this.powerFailure(random);
+    if (random.below(2) > 0) this.powerFailure(random);
+    else for (const write of this.inFlight) this.#endInPart(write, random);
   }
 
   /** Everything on it is gone: another, empty device in its place. */

@@ -60,7 +60,7 @@ export class SimulatedProcess implements Owner {
     this.#open.set(disk.handle, { disk, plugged: disk.plugged });
     return new SimulatedDevice(this, disk, slab, () => {
       this.#open.delete(disk.handle);
-      this.#held.delete(disk);
+      if (this.#held.get(disk) === this) this.#held.delete(disk);
     });
   }
 
@@ -91,7 +91,7 @@ export class SimulatedProcess implements Owner {
     const { disk, plugged } = open;
     if (plugged !== disk.plugged) return EIO;
     if (--this.dieAfterOps < 0 && this.mayDie()) {
-      if (opcode === RING_WRITE) disk.inFlight.add({ offset, bytes: Uint8Array.from(view.subarray(memory, memory + length)) });
+      if (opcode === RING_WRITE) disk.inFlight.add({ owner: this, offset, bytes: Uint8Array.from(view.subarray(memory, memory + length)) });
       this.onDeath();
       return EBADF;
     }
@@ -144,7 +144,8 @@ class SimulatedDevice implements Device {
 
   write(memory: SlabOffset, offset: Bytes, length: Bytes, done: IoDone, tag: number): void {
     this.#check(memory, offset, length);
-    const write: WriteInFlight = { offset, bytes: Uint8Array.from(this.#slab.view.subarray(memory, memory + length)) };
+    const bytes = Uint8Array.from(this.#slab.view.subarray(memory, memory + length));
+    const write: WriteInFlight = { owner: this.#process, offset, bytes };
     if (this.#plugged === this.#disk.plugged) this.#disk.inFlight.add(write);
     this.#ask(
       EVENT.write,

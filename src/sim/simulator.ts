@@ -87,6 +87,8 @@ class Simulation {
   #created_us = 0;
   #process!: SimulatedProcess;
   #processes = 0;
+  /** Second processes on this host that may live still. */
+  readonly #neighbours = new Set<SimulatedProcess>();
   /** It is being stopped, and another one takes its place. */
   #stopping = false;
   #died: (reason: Died) => void = () => {};
@@ -224,14 +226,20 @@ class Simulation {
     const process = this.#newProcess();
     await this.#alive(restoreOn((this.#backup as BackupWatch).host, this.#settings, process, this.#log(process)));
     process.alive = false;
+    this.#backup?.restored();
     this.#lost = 'restored';
   }
 
   async #boot(): Promise<ArrayEngine> {
     const process = this.#newProcess();
+    for (const other of this.#neighbours) if (!other.alive) this.#neighbours.delete(other);
     const { engine, slab } = await this.#alive(assembleOn(this.#settings, process, this.#log(process))).catch((error: unknown) => {
       if (error instanceof Died) throw error;
-      throw new KeelsonError('ASSEMBLY', `the array could not be assembled: ${KeelsonError.from(error).describe()}`);
+      const known = KeelsonError.from(error);
+      process.alive = false;
+      // A second process had opened a member in the moment in which nobody served the array: it is refused the others and ends, and the server is started again.
+      if (known.code === 'DEVICE_BUSY' && this.#neighbours.size > 0) throw new Died('another process had a member');
+      throw new KeelsonError('ASSEMBLY', `the array could not be assembled: ${known.describe()}`);
     });
     void engine.fatal.then((error) => {
       if (process.alive) this.#broke(error);
@@ -248,7 +256,6 @@ class Simulation {
     this.#watch.lookAfter(engine, this.#process);
     if (this.#lost === 'restored') {
       this.#tally.report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count)));
-      this.#backup?.restored();
       this.#lost = null;
       this.#crashed = null;
     }
@@ -353,7 +360,12 @@ class Simulation {
       crash: (how, kind) => this.#crash(how, kind),
       loseEverything: (random) => this.#loseEverything(random),
       settings: this.#settings,
-      stranger: (random) => new SimulatedProcess(this.#scheduler, seededRandom(random.u32()), this.#disks, this.#held),
+      stranger: (random) => this.#stranger(random),
+      neighbour: (random) => {
+        const other = this.#stranger(random);
+        this.#neighbours.add(other);
+        return other;
+      },
       report: (finding) => this.#tally.report(finding),
       fired: (kind) => this.#fired(kind),
       spared: () => this.#tally.count('spared'),
@@ -361,16 +373,20 @@ class Simulation {
     };
   }
 
+  #stranger(random: Random): SimulatedProcess {
+    return new SimulatedProcess(this.#scheduler, seededRandom(random.u32()), this.#disks, this.#held);
+  }
+
   #crash(how: 'power-failure' | 'process-crash', kind: string): void {
     this.#process.alive = false;
     this.#atlas.crashed();
-    this.#held.clear();
     this.#fired(kind);
     this.#scheduler.trace.add(EVENT.fault, this.#scheduler.steps);
     for (const disk of this.#disks.values()) {
       if (how === 'power-failure') disk.powerFailure(this.#random);
-      else disk.processCrash(this.#random);
+      else disk.processCrash(this.#random, this.#process);
     }
+    if (how === 'power-failure') for (const other of this.#neighbours) other.alive = false;
     if (how === 'power-failure') this.#history.powerFailure();
     else this.#history.processCrash();
     // A power failure among several crashes before the next check is what counts.

@@ -25,8 +25,10 @@ export interface StruckRun {
   crash(how: 'power-failure' | 'process-crash', kind: string): void;
   /** All members are gone, with the process: what is left is the backup. */
   loseEverything(random: Random): void;
-  /** A process beside the one that runs. */
+  /** A process on another host. */
   stranger(random: Random): SimulatedProcess;
+  /** A second process on the host of the one that runs: a power failure takes it as well. */
+  neighbour(random: Random): SimulatedProcess;
   readonly settings: Settings;
   report(finding: Finding | null): void;
   fired(kind: string): void;
@@ -68,7 +70,7 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
       else second(random, run);
       return;
     case 'target-put-back':
-      if (atlas.engine !== null && atlas.mayDoWithoutBackup() && backup?.putBack(atlas.engine, random) === true) run.fired(event.kind);
+      if (atlas.engine !== null && atlas.mayDoWithoutBackup() && backup?.putBack(random) === true) run.fired(event.kind);
       else run.spared();
       return;
     case 'newer-writer':
@@ -96,9 +98,11 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
 function second(random: Random, run: StruckRun): void {
   const { process } = run;
   run.fired('second-process');
-  const other = run.stranger(random);
+  const other = run.neighbour(random);
   void startSecond(run.settings, other, random).then((finding) => {
     other.alive = false;
+    // One that got the members is killed.
+    for (const disk of run.members) disk.processCrash(random, other);
     // One that was not there any more may be replaced.
     if (process.alive) run.report(finding);
   });

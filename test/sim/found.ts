@@ -133,6 +133,18 @@ export const FOUND: readonly Scenario[] = [
     '4 0 8 0 600 5',
     '284:newer-writer:3518990567 355:latent-sector-error:1703072912 456:newer-writer:873448233 488:clock-jump:2186137863 542:loss-of-everything:3501694184',
   ),
+  found(
+    2001698,
+    '4 1 2 2 8192 9 65536 20 8 1 0',
+    '7 0 4 12 1500 2000',
+    '229:bit-rot:2658564038 319:read-error:795800292 361:slow-member:342294829 444:crash-in-stripe-task:427118879 575:stall:2704655214 623:target-put-back:4232231895 721:second-process:2637869841 889:process-crash:1436562724 902:lost-write:3221473023',
+  ),
+  found(
+    2002690,
+    '3 1 0 2 4096 9 262144 8 4 1 1',
+    '5 0 1 12 4000 5',
+    '1665:drain:2515647320 2627:drain:1586052662 2682:target-power-failure:886597611 2767:loss-beyond-parity:1937291042 2846:loss-of-everything:4232917366 2881:target-down:1489915157 3287:target-put-back:335224952 3831:target-put-back:1158079194 3864:newer-writer:3482059049 3938:process-crash:178980289 3943:process-crash:3391496282',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -28,6 +28,8 @@ export class DestageLoop {
   #running: Promise<void> | null = null;
   #urgent = false;
   #timer: Timer | null = null;
+  /** Of a pass that could not go on. */
+  #retry: Timer | null = null;
   #lsnAtTick = 0;
   #stopped = false;
   #failing = false;
@@ -119,7 +121,8 @@ export class DestageLoop {
     }
     this.#journal.spilling = true;
     this.onBlocked();
-    this.#clock.after(BLOCKED_RETRY_MS, () => {
+    this.#retry ??= this.#clock.after(BLOCKED_RETRY_MS, () => {
+      this.#retry = null;
       this.#urgent = true;
       this.kick();
     });
@@ -152,5 +155,6 @@ export class DestageLoop {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#running;
+    this.#retry?.cancel();
   }
 }

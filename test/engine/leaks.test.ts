@@ -69,6 +69,17 @@ async function use(fixture: ArrayFixture): Promise<void> {
   );
 }
 
+test.serial('after a stop while more members are lost than parity covers no timer is left that would try again', async (t) => {
+  const { clock, timers } = countingClock();
+  const fixture = await ArrayFixture.create(t, { dataMembers: 4, parity: 1, journalMembers: 2, clock });
+  await use(fixture);
+  fixture.kill([0, 1]);
+  await new Promise<void>((resolve) => fixture.engine.volume.write(0, Buffer.alloc(4096, 1), true, () => resolve()));
+  t.false(await fixture.engine.destageLoop.drainAll());
+  await fixture.close();
+  t.is(timers.size, 0);
+});
+
 for (const threads of [false, true]) {
   test.serial(
     `after writing, losing a member, its rebuild, draining and a stop nothing is left open: ${threads ? 'threads' : 'no threads'}`,

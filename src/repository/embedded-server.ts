@@ -1,12 +1,10 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import ssh2 from 'ssh2';
 import { known } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
-
-/** Ten unreadable ones in a row are no chance any more. */
-const KEY_PAIR_ATTEMPTS_MAX = 10;
+import { EMBEDDED_USER, type EmbeddedHostOptions } from './embedded-host.js';
+import { sshKeyPair } from './ssh-key-pair.js';
 
 export interface EmbeddedServerOptions {
   /** What clients see as "/". Made when missing. */
@@ -29,14 +27,9 @@ export interface EmbeddedServer {
 }
 
 /** What the server's thread is told. */
-export interface EmbeddedServerData {
-  readonly directory: string;
+export interface EmbeddedServerData extends EmbeddedHostOptions {
   readonly port: number;
-  readonly hostKey: string;
-  readonly clientKey: string;
 }
-
-export const EMBEDDED_USER = 'keelson';
 
 /**
  * The demonstration's backup host: an SFTP server on the loopback interface, in a thread of its own, for one key and one directory.
@@ -83,7 +76,7 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
 
 function keyPair(path: string): { readonly path: string; readonly privateKey: string; readonly publicKey: string } {
   if (!existsSync(path)) {
-    const pair = readableKeyPair();
+    const pair = sshKeyPair('keelson demonstration');
     writeFileSync(`${path}.pub`, `${pair.public}\n`, { mode: 0o644 });
     // Last, so that an interrupted first run is begun again.
     writeFileSync(path, pair.private, { mode: 0o600 });
@@ -91,16 +84,4 @@ function keyPair(path: string): { readonly path: string; readonly privateKey: st
   chmodSync(path, 0o600);
   const [type, key] = readFileSync(`${path}.pub`, 'utf8').trim().split(' ');
   return { path, privateKey: readFileSync(path, 'utf8'), publicKey: `${known(type, 'a key type')} ${known(key, 'a key')}` };
-}
-
-/** About one key pair in 300 that ssh2 1.17 makes is one that it cannot read ("Malformed OpenSSH private key"): those are made again. */
-function readableKeyPair(): { readonly private: string; readonly public: string } {
-  for (let attempt = 0; attempt < KEY_PAIR_ATTEMPTS_MAX; attempt++) {
-    const pair = ssh2.utils.generateKeyPairSync('ed25519', { comment: 'keelson demonstration' });
-    if (!(ssh2.utils.parseKey(pair.private) instanceof Error) && !(ssh2.utils.parseKey(pair.public) instanceof Error)) return pair;
-  }
-  throw new KeelsonError('EMBEDDED_SERVER', 'no readable key pair could be made', {
-    found: `${KEY_PAIR_ATTEMPTS_MAX} that ssh2 cannot read`,
-    action: 'report this',
-  });
 }

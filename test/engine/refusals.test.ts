@@ -26,7 +26,7 @@ function create(settings: Settings, force = false): Promise<unknown> {
 }
 
 async function refused(t: ExecutionContext, work: Promise<unknown>, code: string, says: RegExp): Promise<void> {
-  const error = await t.throwsAsync(work, { instanceOf: KeelsonError, code });
+  const error = await t.throwsAsync(work, { instanceOf: KeelsonError, code }, `refused with ${code}: ${says.source}`);
   t.regex(error?.describe() ?? '', says);
 }
 

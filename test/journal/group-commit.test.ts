@@ -1,5 +1,6 @@
 import test from 'ava';
 import { seededRandom } from '../../src/base/random.js';
+import { BLOCK_BYTES } from '../../src/base/units.js';
 import { Ring, SMALL, turn } from './ring-fixture.js';
 
 function ring(members = 2): Ring {
@@ -55,6 +56,43 @@ test('while one batch is written the next one gathers: ten writes meanwhile are 
   await complete(r, 0, 1);
   t.true(later.every(({ done }) => done));
   t.true(r.journal.idle);
+});
+
+test('batches that fill up while another is written go out as one write to each copy, and across the end of a segment as one for each', async (t) => {
+  const r = ring();
+  r.write(0, 1, 1);
+  await turns();
+  // Zeroes have no payload: a batch is one block, full of entries.
+  const zeroes = (count: number): number => Array.from({ length: count }, (_, i) => r.journal.appendZero(i, 1)).at(-1) as number;
+  const acknowledged = watch(r.committed(zeroes(1000)));
+  const full = r.journal.table.used[1] as number;
+  r.journal.close();
+  const last = zeroes(300);
+  const next = watch(r.committed(last));
+  await turns();
+  const lengths = (): (number | undefined)[] => r.devices.map(({ waiting }) => waiting[0]?.write?.bytes.length);
+  const written = async (): Promise<void> => {
+    for (const device of r.devices) device.complete(0);
+    await turns();
+  };
+  await written();
+  t.true(full > 4, 'several batches were sealed');
+  t.deepEqual(lengths(), [(full - 2) * BLOCK_BYTES, (full - 2) * BLOCK_BYTES], 'all that waited of the segment, in one write');
+  t.false(acknowledged.done);
+  await written();
+  t.true(acknowledged.done, 'up to the last entry of the last batch in it');
+  t.deepEqual(lengths(), [BLOCK_BYTES, BLOCK_BYTES], 'what was sealed in the next segment is a write of its own');
+  await written();
+  t.false(next.done);
+  t.deepEqual(lengths(), [BLOCK_BYTES, BLOCK_BYTES], 'and so is what gathered meanwhile');
+  await written();
+  t.true(next.done && r.journal.idle);
+  t.deepEqual(
+    r.devices.map(({ writes }) => writes),
+    [4, 4],
+  );
+  const again = new Ring(SMALL, seededRandom(1), r.images(), 2);
+  t.is((await again.recover()).lastLsn, last);
 });
 
 test('P2: a flush syncs what ended after an earlier sync had begun', async (t) => {

@@ -3,9 +3,10 @@ import test from 'ava';
 import ssh2 from 'ssh2';
 import { seededRandom } from '../../src/base/random.js';
 import { fingerprint, hostName, judgeHostKey, knownKeyTypes, matchesHost, parseKnownHosts } from '../../src/repository/known-hosts.js';
+import { sshKeyPair } from '../../src/repository/ssh-key-pair.js';
 
-const ONE = ssh2.utils.generateKeyPairSync('ed25519').public;
-const TWO = ssh2.utils.generateKeyPairSync('ed25519').public;
+const ONE = sshKeyPair().public;
+const TWO = sshKeyPair().public;
 const ECDSA = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 }).public;
 const blob = (line: string): Buffer => Buffer.from(line.split(' ')[1] ?? '', 'base64');
 const judge = (text: string, host: string, port: number, shown: string) =>

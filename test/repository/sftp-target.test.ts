@@ -1,9 +1,9 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import ssh2 from 'ssh2';
 import { type EmbeddedServer, startEmbeddedServer } from '../../src/repository/embedded-server.js';
 import { targetFor } from '../../src/repository/open-target.js';
+import { sshKeyPair } from '../../src/repository/ssh-key-pair.js';
 import { scratchFolder } from './scratch.js';
 import { conformance, put, rejection } from './target-conformance.js';
 
@@ -42,7 +42,7 @@ test('sftp: an unknown host key is refused, naming what was shown and what to do
 test('sftp: a changed host key is refused, naming both fingerprints', async (t) => {
   const folder = scratchFolder(t);
   const server = await serverIn(t, folder);
-  const other = ssh2.utils.generateKeyPairSync('ed25519');
+  const other = sshKeyPair();
   const knownHosts = join(folder, 'other');
   writeFileSync(knownHosts, `[127.0.0.1]:${server.port} ${other.public}\n`);
   const error = await rejection(t, targetFor(server.url, { identity: server.identity, knownHosts }).open(false));
@@ -56,7 +56,7 @@ test('sftp: a key the host does not know is BACKUP_AUTH, and so is one that cann
   const folder = scratchFolder(t);
   const server = await serverIn(t, folder);
   const identity = join(folder, 'stranger');
-  writeFileSync(identity, ssh2.utils.generateKeyPairSync('ed25519').private, { mode: 0o600 });
+  writeFileSync(identity, sshKeyPair().private, { mode: 0o600 });
   for (const path of [identity, join(folder, 'missing'), server.knownHosts]) {
     const target = targetFor(server.url, { identity: path, knownHosts: server.knownHosts });
     t.is((await rejection(t, target.open(false))).code, 'BACKUP_AUTH', path);

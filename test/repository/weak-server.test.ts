@@ -4,12 +4,13 @@ import test, { type ExecutionContext } from 'ava';
 import ssh2 from 'ssh2';
 import { targetFor } from '../../src/repository/open-target.js';
 import { serveSftp } from '../../src/repository/sftp-server.js';
+import { sshKeyPair } from '../../src/repository/ssh-key-pair.js';
 import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, writer } from './rig.js';
 import { scratchFolder } from './scratch.js';
 import { conformance } from './target-conformance.js';
 
-const HOST = ssh2.utils.generateKeyPairSync('ed25519');
-const CLIENT = ssh2.utils.generateKeyPairSync('ed25519');
+const HOST = sshKeyPair();
+const CLIENT = sshKeyPair();
 
 interface WeakServer {
   readonly url: string;

@@ -1,5 +1,5 @@
 import { seededRandom, type Random } from '../base/random.js';
-import { CELLS_A_BLOCK } from './cell-content.js';
+import { CELLS_A_BLOCK, type CellCuts, SECTOR_CUTS } from './cell-content.js';
 
 /** How the clients of one run behave. */
 export interface ClientMix {
@@ -119,8 +119,19 @@ export class ScriptedRequests implements RequestSource {
   }
 }
 
-/** Tells each request before it is made. */
-export function observed(source: RequestSource, told: { request(request: ClientRequest): void }): RequestSource {
+/** What the clients of a run ask for. requests: of a script; null: it follows from the seed. watcher: hears of each request before it is made. */
+export function requestsOf(
+  run: { readonly seed: number; readonly mix: ClientMix; readonly cuts: CellCuts; readonly requests: readonly ClientRequest[] | null },
+  blocks: number,
+  watcher: { request(request: ClientRequest): void } | null,
+): RequestSource {
+  const { seed, mix, cuts, requests } = run;
+  const source =
+    requests === null ? new GeneratedRequests(seed, mix, blocks, cuts === SECTOR_CUTS ? 5 : 2) : new ScriptedRequests(requests);
+  return watcher === null ? source : observed(source, watcher);
+}
+
+function observed(source: RequestSource, told: { request(request: ClientRequest): void }): RequestSource {
   return {
     lanes: source.lanes,
     get exhausted() {

@@ -1,7 +1,7 @@
 import type { KeelsonError } from '../base/errors.js';
 import type { BlockVolume } from '../engine/block-volume.js';
 import { CELLS_A_BLOCK } from './cell-content.js';
-import type { ClientRequest, RequestSource } from './client-requests.js';
+import type { ClientRequest, RequestKind, RequestSource } from './client-requests.js';
 import { EVENT } from './scheduler.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { Finding, VolumeHistory } from './volume-history.js';
@@ -16,8 +16,8 @@ export interface ClientHost {
   readonly fail: (finding: Finding) => void;
   readonly count: (promise: string) => void;
   readonly began: () => void;
-  /** A write was acknowledged. */
-  readonly acknowledged: () => void;
+  /** A request that changes something was acknowledged. kind, and when it was asked for. */
+  readonly acknowledged: (kind: RequestKind, began_us: number) => void;
   /** An error reply to what was asked for at began_us: may the array answer so? */
   readonly refused: (what: 'read' | 'write' | 'flush', error: KeelsonError | null, began_us: number) => void;
 }
@@ -89,7 +89,7 @@ export class Clients {
       if (!leaves) {
         if (error === null) {
           history.acknowledge(record, fua);
-          this.#host.acknowledged();
+          this.#host.acknowledged(kind, began_us);
         } else {
           history.refuse(record);
           this.#host.refused('write', error, began_us);

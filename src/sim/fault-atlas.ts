@@ -21,6 +21,8 @@ export type Zone = (typeof ZONES)[number];
  *   journal copies    at most R - 1 members of the ring, while each segment has a copy beside them; also during assembly
  *   a crash           may come while stripe members are away, if the members' tables say so; not while they hold damage that nobody has found, since a row that is torn
  *                     and damaged at a time is two losses of one row: without a backup only parity beyond that covers it
+ *   the whole ring    while the process lives, no stripe member is in harm's way and it holds in memory what is not in the stripes; then no crash before each segment has a copy
+ *                     again; or out of reach together with a crash, to come back as it was
  *   beyond parity     any stripe members, up to all, while the backup has what was drained and each segment that was not has a copy on a member of the ring that is out of
  *                     harm's way: such a loss rests on nothing that a crash takes
  *   everything        but the backup, once that has an image: then what was not drained is gone (P9)
@@ -189,6 +191,14 @@ export class FaultAtlas {
     return parityCovers || this.coveredBeyondParity(index);
   }
 
+  /** All members of a ring of its own may be lost, while nothing else is. */
+  mayLoseJournal(): boolean {
+    if (this.engine === null || this.#restoring || this.#shape.journalMembers === 0 || this.engine.state.untrustedStripes > 0) return false;
+    const { table, destagedSeq, headSeq } = this.engine.journal;
+    for (let seq = destagedSeq; seq < headSeq; seq++) if ((table.memory[table.slotOf(seq)] as number) < 0) return false;
+    return this.#harmed(-1).length === 0;
+  }
+
   #harmed(index: number): number[] {
     return this.#disks.map((_, i) => i).filter((i) => i === index || this.inHarm(i));
   }
@@ -229,6 +239,13 @@ export class FaultAtlas {
     return everyOneBeside(this.engine === null ? this.#undestaged : this.#copiesOf(this.engine, this.engine.journal.destagedSeq), harmed);
   }
 
+  /** Of a ring of its own some member is left, and what is in no stripe is on it. */
+  #journalSurvives(): boolean {
+    if (this.engine === null || this.#shape.journalMembers === 0) return true;
+    const harmed = this.#harmed(-1);
+    return this.#disks.some((_, index) => this.holdsRing(index) && !harmed.includes(index)) && this.#ringSurvives(harmed);
+  }
+
   /** The members that hold each segment from this one on. */
   #copiesOf({ journal, state }: ArrayEngine, from: number): number[][] {
     const positions = state.journalPositions();
@@ -245,6 +262,7 @@ export class FaultAtlas {
   /** The array must survive that everything stops now. */
   mayCrash(): boolean {
     if (this.coveredBeyondParity()) return true;
+    if (!this.#journalSurvives()) return false;
     return this.#disks.every((disk, index) => {
       if (!this.holdsData(index)) return true;
       if (this.#suspect(index) && (this.engine === null || this.engine.state.members[index]?.state === 'online')) return false;

@@ -14,6 +14,8 @@ export interface MemberNews {
   readonly fired: (kind: string) => void;
   readonly broke: (error: unknown) => void;
   readonly repair_ms: () => number;
+  /** The place is given a device. */
+  readonly replacing: (index: number) => void;
 }
 
 /** Follows what the engine makes of each member, from one process to the next: who is stale, who may take part (P10), and who gets another device. */
@@ -70,12 +72,15 @@ export class MemberWatch {
     const told = {
       replacing: (index: number): void => {
         this.#replacing.add(index);
+        this.#news.replacing(index);
         this.#stale.delete(index);
       },
       replaced: (index: number): void => this.#replaced(index),
       refused: (index: number): void => void this.#replacing.delete(index),
     };
     const look = (): void => {
+      // Another process may have taken the array from one that stood still.
+      if (this.#admin !== admin) return;
       this.#noteFailures(engine);
       if (this.#goingHome) return;
       void admin.look(told).catch((error: unknown) => process.alive && this.#news.broke(error));

@@ -53,6 +53,8 @@ export const TARGET_FAULT_KINDS = [
 export type TargetFaultKind = (typeof TARGET_FAULT_KINDS)[number];
 /** Need the backup as well as the members: see fault-atlas.ts. */
 export const LOSS_FAULT_KINDS = ['loss-beyond-parity', 'loss-of-everything', 'newer-writer', 'target-put-back'] as const;
+/** Of these a run has one at most, with what has to come before it: drawn apart from the others, so that what else a seed stands for does not hang on them. */
+export const RARE_FAULT_KINDS = ['lost-lock', 'loss-of-journal', 'journal-out-of-reach', 'former-device'] as const;
 /** Not faults: a drain by hand, and a look at what the backup alone would give. */
 export const BACKUP_EVENT_KINDS = ['drain', 'look-at-backup'] as const;
 export type MemberFaultKind = (typeof MEMBER_FAULT_KINDS)[number];
@@ -62,6 +64,7 @@ export const FAULT_KINDS = [
   ...LOSS_FAULT_KINDS,
   ...TARGET_FAULT_KINDS,
   ...BACKUP_EVENT_KINDS,
+  ...RARE_FAULT_KINDS,
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -129,7 +132,7 @@ export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAU
   const steps = pick(random, [600, 1500, 4000]);
   const repair_ms = pick(random, [5, 100, 2000]);
   // Some runs have crashes alone: they go on while nothing else is wrong.
-  const permitted = kinds.filter((kind) => shape.backup || !isBackupKind(kind));
+  const permitted = kinds.filter((kind) => (shape.backup || !isBackupKind(kind)) && !isRareKind(kind));
   const some = random.below(3) === 0 ? permitted.filter((kind) => isBackupKind(kind) || isProcessKind(kind)) : permitted;
   return {
     seed,
@@ -140,7 +143,7 @@ export function generateScenario(seed: number, kinds: readonly FaultKind[] = FAU
     unit: 'steps',
     steps,
     repair_ms,
-    events: generateEvents(random, some, steps),
+    events: [...generateEvents(random, some, steps), ...rareEvents(seed, kinds, shape, steps)].sort((a, b) => a.at - b.at),
   };
 }
 
@@ -166,6 +169,10 @@ function isBackupKind(kind: FaultKind): boolean {
   return [...LOSS_FAULT_KINDS, ...TARGET_FAULT_KINDS, ...BACKUP_EVENT_KINDS].some((other) => other === kind);
 }
 
+function isRareKind(kind: FaultKind): boolean {
+  return RARE_FAULT_KINDS.some((other) => other === kind);
+}
+
 function isProcessKind(kind: FaultKind): boolean {
   return PROCESS_FAULT_KINDS.some((other) => other === kind);
 }
@@ -179,5 +186,30 @@ function generateEvents(random: Random, kinds: readonly FaultKind[], steps: numb
     // Often soon after the last one: in the recovery from it.
     at += 1 + random.below(random.below(2) === 0 ? 120 : steps >> 2);
   }
+  return events;
+}
+
+/** One run in so many has one of the rare faults. */
+const RARE_ONE_IN = 4;
+
+function rareEvents(seed: number, kinds: readonly FaultKind[], shape: ScenarioShape, steps: number): ScenarioEvent[] {
+  const random = seededRandom(seed ^ 0x4a7e);
+  const possible = RARE_FAULT_KINDS.filter((kind) => {
+    if (!kinds.includes(kind)) return false;
+    if (kind === 'former-device') return shape.backup;
+    return kind === 'lost-lock' || shape.journalMembers > 0;
+  });
+  if (possible.length === 0 || random.below(RARE_ONE_IN) > 0) return [];
+  const kind = pick(random, possible);
+  const events: ScenarioEvent[] = [];
+  let at = random.below(steps >> 1);
+  const then = (next: FaultKind, within: number): void => {
+    at = Math.min(steps - 1, at + random.below(within));
+    events.push({ at, kind: next, lot: random.u32() });
+  };
+  // Segments that are in the stripes and not on the backup.
+  if (kind === 'loss-of-journal' && shape.backup && random.below(2) === 0) then('target-down', 1);
+  if (kind === 'former-device') then('drain', 1);
+  then(kind, steps >> 2);
   return events;
 }

@@ -6,6 +6,8 @@ import { TraceHash } from './trace-hash.js';
 /** Who an event belongs to: the events of a process that died never happen. */
 export interface Owner {
   readonly alive: boolean;
+  /** It stands still: its events happen later. */
+  readonly frozen?: boolean;
 }
 
 /** The world outlives every process: disks, networks, clients. */
@@ -13,7 +15,7 @@ export const WORLD: Owner = { alive: true };
 
 interface Event {
   /** Microseconds since the start of the run. */
-  readonly due: number;
+  due: number;
   /** Among events of the same moment any order can happen: the seed decides. */
   readonly lot: number;
   readonly serial: number;
@@ -23,6 +25,8 @@ interface Event {
   cancelled: boolean;
 }
 
+/** What a process that stands still would do is looked at again after this. */
+const FROZEN_US = 5000;
 /** Turns of the microtask queue between two looks at the real event loop, so that the host process stays responsive. */
 const STEPS_A_TURN = 512;
 
@@ -97,6 +101,11 @@ export class Scheduler {
       const event = this.#pop();
       if (event === undefined) return false;
       if (event.cancelled || !event.owner.alive) continue;
+      if (event.owner.frozen === true) {
+        event.due += FROZEN_US;
+        this.#push(event);
+        continue;
+      }
       this.#now_us = Math.max(this.#now_us, event.due);
       this.steps++;
       this.trace.add(event.kind, event.due, event.serial);

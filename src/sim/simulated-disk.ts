@@ -9,7 +9,7 @@ import { isZeroPage } from './zero-page.js';
 const SECTOR_BYTES = 512;
 const EIO = -constants.errno.EIO;
 
-type Page = Uint8Array | undefined;
+export type Page = Uint8Array | undefined;
 
 interface CachedPage {
   readonly order: number;
@@ -282,6 +282,28 @@ export class SimulatedDisk {
   heal(): void {
     Object.assign(this.faults, NO_FAULTS);
     this.connected = true;
+  }
+
+  /** What is on it, for another life: pages are never changed in place. */
+  content(): readonly Page[] {
+    return [...this.#medium];
+  }
+
+  /** Another device in its place, which holds this. */
+  insert(content: readonly Page[], random: Random): void {
+    this.disconnect(random);
+    this.wipe();
+    for (const [page, bytes] of content.entries()) {
+      this.#cache[page] = bytes;
+      this.#medium[page] = bytes;
+    }
+    this.connected = true;
+  }
+
+  /** It cannot be reached for a while; nothing happens to it. */
+  unplug(): void {
+    this.plugged++;
+    this.connected = false;
   }
 
   /** Is to become a member again: an empty device, or this one as it is. */

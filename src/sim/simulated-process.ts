@@ -20,6 +20,7 @@ const LAGGARD_US = 6000;
 /** One process: what it has asked of the disks ends only while it lives. */
 export class SimulatedProcess implements Owner {
   alive = true;
+  frozen = false;
   readonly scheduler: Scheduler;
   readonly random: Random;
   readonly #disks: ReadonlyMap<string, SimulatedDisk>;

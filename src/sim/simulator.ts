@@ -6,14 +6,17 @@ import type { ArrayEngine } from '../engine/array-engine.js';
 import type { EngineLog } from '../engine/log.js';
 import { assembleOn, createOn, restoreOn, watchedLog } from './array-life.js';
 import { BackupWatch } from './backup-watch.js';
-import { SECTOR_CUTS } from './cell-content.js';
 import { checkAfterCrash, checkAtRest, checkRestored } from './checks.js';
-import { GeneratedRequests, type RequestSource, ScriptedRequests, observed } from './client-requests.js';
+import { type RequestSource, requestsOf } from './client-requests.js';
 import { Clients } from './clients.js';
 import { FaultAtlas } from './fault-atlas.js';
+import { FormerDevices } from './former-devices.js';
+import { JournalLoss } from './journal-loss.js';
+import { LostLock } from './lost-lock.js';
 import { MemberWatch } from './member-watch.js';
 import { stopOrderly } from './orderly-stop.js';
 import { OutOfReach } from './out-of-reach.js';
+import { Died, ProcessLives } from './process-lives.js';
 import type { Outcome, RunWatcher } from './run-outcome.js';
 import { findingOf, RunTally } from './run-tally.js';
 import type { Scenario, ScenarioEvent } from './scenario.js';
@@ -21,7 +24,7 @@ import { EVENT, Scheduler, WORLD } from './scheduler.js';
 import { membersFor, settingsFor } from './settings.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 import { strike, type StruckRun } from './strike.js';
-import { SimulatedProcess } from './simulated-process.js';
+import type { SimulatedProcess } from './simulated-process.js';
 import { VolumeHistory } from './volume-history.js';
 
 /*
@@ -37,10 +40,11 @@ import { VolumeHistory } from './volume-history.js';
  *             and lose them, or put them into another place; stall, are slow, go away and come back stale, or are replaced by empty ones. fault-atlas.ts keeps to what the
  *             promises cover, and goes as far as that. An administrator replaces what is lost and scrubs what is damaged.
  *   Losses    may be more than the parity covers, up to all stripe members, while ring and backup have everything; and everything but the backup: then it is restored onto
- *             empty devices or over the old ones, and crashes come during that too.
+ *             empty devices or over the old ones, and crashes come during that too. All journal members may die while the process lives, or be out of reach together with a crash:
+ *             the next start refuses until they are back. Devices from before a restore turn up again in the places of members.
  *   Target    connections break at any byte and after any effect, the host is down, full, slow, or denies permission, and loses its power: of a file what was synced is left, or more,
  *             of the directory what it was at its last sync, or since. It may be put back to an earlier state, and requests of a process that is dead arrive late.
- *   Others    want the members while they are in use, or take the repository with a newer epoch.
+ *   Others    want the members while they are in use, take them from a process that stands still and whose lock does not hold, or take the repository with a newer epoch.
  *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks, to sectors or not at all, down to 8 bytes.
  *             They may go away before their reply.
  *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.
@@ -50,7 +54,7 @@ import { VolumeHistory } from './volume-history.js';
  * that everything is destaged and drained within a bounded number of steps (liveness), the whole volume again, the parity of every stripe (P6), and that nothing was left open. Of the
  * backup: that it alone is, at any moment, the volume of some moment (P7), with all that was said to be drained (P3, P9), that a restore gives exactly such a volume, and at the
  * end all there is. With more lost than the parity covers every read is still right, or an error while the backup's host is away, and the rebuild brings everything back (P8). A member that missed writes never
- * takes part, one to which nothing was done does (P10).
+ * takes part, nor does a device from before a restore; one to which nothing was done does; a process whose array another one has taken acknowledges nothing and stops (P10).
  */
 
 /** Events after the clients have stopped: what takes more would never end. */
@@ -58,9 +62,6 @@ const END_STEPS_MAX = 200_000;
 const RESTART_US = 50_000;
 /** Long enough for what failed to be known: the longest stall, and some more. */
 const SETTLED_US = 4_000_000;
-
-/** The process died while something was awaited. */
-class Died extends Error {}
 
 export function simulate(scenario: Scenario, watcher: RunWatcher | null = null): Promise<Outcome> {
   return new Simulation(scenario, watcher).run();
@@ -77,7 +78,7 @@ class Simulation {
   readonly #watch: MemberWatch;
   readonly #backup: BackupWatch | null;
   readonly #outOfReach: OutOfReach;
-  readonly #held = new Map<SimulatedDisk, SimulatedProcess>();
+  readonly #lives: ProcessLives;
   readonly #events: ScenarioEvent[];
   readonly #tally: RunTally;
   readonly #watcher: RunWatcher | null;
@@ -85,14 +86,11 @@ class Simulation {
   #requests!: RequestSource;
   /** When the array had been created: what happens to it is counted from here. */
   #created_us = 0;
-  #process!: SimulatedProcess;
-  #processes = 0;
-  /** Second processes on this host that may live still. */
-  readonly #neighbours = new Set<SimulatedProcess>();
   /** It is being stopped, and another one takes its place. */
   #stopping = false;
-  #died: (reason: Died) => void = () => {};
-  #death: Promise<never> = new Promise(() => {});
+  /** Clients ask it for nothing more: another one is to take the array. */
+  #quiet = false;
+  readonly #rare: Pick<StruckRun, 'lostLock' | 'journal' | 'former'>;
   /** How the last process ended, for the check after it. */
   #crashed: 'power-failure' | 'process-crash' | null = null;
   /** The members were lost, all of them; 'restored': they are there again, as the backup had them. */
@@ -113,6 +111,7 @@ class Simulation {
     this.#stepsMax = scenario.steps + END_STEPS_MAX;
     this.#members = membersFor(scenario.shape, this.#settings);
     this.#disks = new Map(this.#members.map((disk) => [disk.path, disk]));
+    this.#lives = new ProcessLives(scenario.seed, this.#scheduler, this.#disks);
     for (const [index, disk] of this.#members.entries()) {
       disk.onFault = (kind) => {
         this.#fired(kind);
@@ -124,12 +123,17 @@ class Simulation {
     this.#backup = scenario.shape.backup ? new BackupWatch(this.#scheduler, this.#random, news) : null;
     if (this.#backup !== null) this.#backup.onFault = (kind) => this.#fired(kind);
     this.#atlas.backupWhole = (engine) => this.#backup?.whole(engine) === true;
-    this.#outOfReach = new OutOfReach(this.#atlas, this.#backup, this.#scheduler);
+    const journal = new JournalLoss(this.#atlas, this.#scheduler, this.#members);
+    const taken = { quiet: () => this.#beQuiet(), taken: () => this.#taken() };
+    const lostLock = new LostLock(this.#atlas, this.#scheduler, this.#members, { ...news, ...taken, fired: (kind) => this.#fired(kind) });
+    this.#rare = { lostLock, journal, former: new FormerDevices(this.#members, this.#atlas) };
+    this.#outOfReach = new OutOfReach(this.#atlas, this.#backup, journal, this.#scheduler);
     this.#watch = new MemberWatch(this.#members, this.#atlas, this.#scheduler, {
       ...news,
       fired: (kind) => this.#fired(kind),
       broke: (error) => this.#broke(error),
       repair_ms: () => (this.#healed ? 5 : scenario.repair_ms),
+      replacing: (index) => this.#rare.former.replacing(index),
     });
   }
 
@@ -182,24 +186,21 @@ class Simulation {
     }
   }
 
+  get #process(): SimulatedProcess {
+    return this.#lives.current;
+  }
+
   #newProcess(): SimulatedProcess {
-    const random = seededRandom(this.#scenario.seed + 0x9e37 * ++this.#processes);
-    const next = new SimulatedProcess(this.#scheduler, random, this.#disks, this.#held);
+    const next = this.#lives.begin();
     next.onDeath = () => this.#crash(this.#random.below(2) === 0 ? 'power-failure' : 'process-crash', 'crash-in-stripe-task');
     next.mayDie = () => this.#atlas.mayCrash();
-    this.#process = next;
     this.#stopping = false;
-    this.#death = new Promise((_, reject) => {
-      this.#died = reject;
-    });
-    this.#death.catch(() => {});
+    this.#quiet = false;
     return next;
   }
 
-  /** Awaits something of the running process. */
   #alive<T>(work: Promise<T>): Promise<T> {
-    work.catch(() => {});
-    return Promise.race([work, this.#death]);
+    return this.#lives.alive(work);
   }
 
   async #create(): Promise<void> {
@@ -207,13 +208,9 @@ class Simulation {
     const events = this.#events.splice(0);
     const created = await this.#alive(createOn(this.#settings, process));
     process.alive = false;
-    const { seed, mix, cuts, requests, unit } = this.#scenario;
+    const { cuts, unit } = this.#scenario;
     this.#history = new VolumeHistory(created.volumeBytes / BLOCK_BYTES, cuts);
-    const source =
-      requests === null
-        ? new GeneratedRequests(seed, mix, this.#history.blocks, cuts === SECTOR_CUTS ? 5 : 2)
-        : new ScriptedRequests(requests);
-    this.#requests = this.#watcher === null ? source : observed(source, this.#watcher);
+    this.#requests = requestsOf(this.#scenario, this.#history.blocks, this.#watcher);
     // Steps and times count from here.
     this.#created_us = this.#scheduler.now_us;
     const from = unit === 'steps' ? this.#scheduler.steps : this.#created_us;
@@ -232,22 +229,29 @@ class Simulation {
 
   async #boot(): Promise<ArrayEngine> {
     const process = this.#newProcess();
-    for (const other of this.#neighbours) if (!other.alive) this.#neighbours.delete(other);
+    this.#rare.journal.starts();
     const { engine, slab } = await this.#alive(assembleOn(this.#settings, process, this.#log(process))).catch((error: unknown) => {
       if (error instanceof Died) throw error;
       const known = KeelsonError.from(error);
       process.alive = false;
       // A second process had opened a member in the moment in which nobody served the array: it is refused the others and ends, and the server is started again.
-      if (known.code === 'DEVICE_BUSY' && this.#neighbours.size > 0) throw new Died('another process had a member');
+      if (known.code === 'DEVICE_BUSY' && this.#lives.hadNeighbours) throw new Died('another process had a member');
+      if (this.#rare.journal.refuses(known)) {
+        this.#tally.count('refused');
+        throw new Died('refused');
+      }
       throw new KeelsonError('ASSEMBLY', `the array could not be assembled: ${known.describe()}`);
     });
     void engine.fatal.then((error) => {
-      if (process.alive) this.#broke(error);
+      if (process.alive && process === this.#process) this.#broke(error);
     });
     this.#backup?.attach(engine, process, slab.view);
+    this.#rare.journal.started();
     this.#watch.judge(engine);
+    this.#tally.report(this.#rare.former.judge(engine));
     this.#atlas.engine = engine;
     engine.start();
+    this.#rare.lostLock.served();
     return engine;
   }
 
@@ -271,10 +275,13 @@ class Simulation {
         history: this.#history,
         requests: this.#requests,
         now_us: () => this.#scheduler.now_us - this.#created_us,
-        open: () => !this.#stopping && (this.#scenario.steps === 0 || !this.#clientsEnd()),
+        open: () => !this.#stopping && !this.#quiet && (this.#scenario.steps === 0 || !this.#clientsEnd()),
         fail: this.#tally.fail,
         count,
-        acknowledged: () => this.#watch.acknowledged(engine),
+        acknowledged: (kind, began_us) => {
+          this.#watch.acknowledged(engine);
+          if (kind === 'write') this.#tally.report(this.#rare.journal.acknowledged(began_us));
+        },
         began: () => {
           this.#tally.operations++;
         },
@@ -303,6 +310,7 @@ class Simulation {
   #until(condition: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
+        this.#rare.journal.look();
         if (this.#atlas.engine !== null) this.#backup?.administer(this.#atlas.engine, () => this.#restart());
         if (!this.#stopping && condition()) resolve();
         else this.#scheduler.after(1000, this.#process, EVENT.driver, look);
@@ -358,23 +366,16 @@ class Simulation {
       history: this.#history,
       healed: () => this.#healed || this.#stopping,
       crash: (how, kind) => this.#crash(how, kind),
-      loseEverything: (random) => this.#loseEverything(random),
+      loseEverything: (empty) => this.#loseEverything(empty),
       settings: this.#settings,
-      stranger: (random) => this.#stranger(random),
-      neighbour: (random) => {
-        const other = this.#stranger(random);
-        this.#neighbours.add(other);
-        return other;
-      },
+      ...this.#rare,
+      stranger: (random) => this.#lives.stranger(random.u32()),
+      neighbour: (random) => this.#lives.neighbour(random.u32()),
       report: (finding) => this.#tally.report(finding),
       fired: (kind) => this.#fired(kind),
       spared: () => this.#tally.count('spared'),
       broke: (error) => this.#broke(error),
     };
-  }
-
-  #stranger(random: Random): SimulatedProcess {
-    return new SimulatedProcess(this.#scheduler, seededRandom(random.u32()), this.#disks, this.#held);
   }
 
   #crash(how: 'power-failure' | 'process-crash', kind: string): void {
@@ -386,12 +387,24 @@ class Simulation {
       if (how === 'power-failure') disk.powerFailure(this.#random);
       else disk.processCrash(this.#random, this.#process);
     }
-    if (how === 'power-failure') for (const other of this.#neighbours) other.alive = false;
+    if (how === 'power-failure') this.#lives.powerFailure();
     if (how === 'power-failure') this.#history.powerFailure();
     else this.#history.processCrash();
     // A power failure among several crashes before the next check is what counts.
     if (this.#crashed !== 'power-failure') this.#crashed = how;
-    this.#died(new Died(kind));
+    this.#lives.end(kind);
+  }
+
+  #beQuiet(): void {
+    this.#quiet = true;
+  }
+
+  /** Another process is started on the members, as after a crash in which everything that was on its way has landed; the one that runs stands still. */
+  #taken(): void {
+    this.#atlas.crashed();
+    this.#history.processCrash();
+    this.#crashed ??= 'process-crash';
+    this.#lives.end('lost-lock');
   }
 
   /** The server is to begin anew. Killed, or stopped when the promises do not cover a crash now: an orderly stop leaves nothing torn while no member is lost. */
@@ -413,13 +426,12 @@ class Simulation {
     this.#crash('process-crash', 'orderly-stop');
   }
 
-  #loseEverything(random: Random): void {
+  #loseEverything(empty: boolean): void {
     this.#crash('power-failure', 'loss-of-everything');
     this.#atlas.everythingLost();
     this.#watch.renewed();
     this.#lost = 'everything';
-    // Empty devices, or the old ones written over.
-    const empty = random.below(3) > 0;
+    if (empty) this.#rare.former.keep();
     for (const disk of this.#members) disk.renew(empty);
   }
 

@@ -2,6 +2,9 @@ import { type Random, seededRandom } from '../base/random.js';
 import { loseBeyondParity } from './beyond-parity.js';
 import type { BackupWatch } from './backup-watch.js';
 import type { FaultAtlas } from './fault-atlas.js';
+import type { FormerDevices } from './former-devices.js';
+import type { JournalLoss } from './journal-loss.js';
+import type { LostLock } from './lost-lock.js';
 import { strikeMember } from './member-faults.js';
 import { isTargetKind, type ScenarioEvent } from './scenario.js';
 import type { Scheduler } from './scheduler.js';
@@ -23,8 +26,11 @@ export interface StruckRun {
   /** Nothing more is done to the array. */
   healed(): boolean;
   crash(how: 'power-failure' | 'process-crash', kind: string): void;
-  /** All members are gone, with the process: what is left is the backup. */
-  loseEverything(random: Random): void;
+  /** All members are gone, with the process: what is left is the backup. empty: they become empty devices, or they are written over. */
+  loseEverything(empty: boolean): void;
+  readonly lostLock: LostLock;
+  readonly journal: JournalLoss;
+  readonly former: FormerDevices;
   /** A process on another host. */
   stranger(random: Random): SimulatedProcess;
   /** A second process on the host of the one that runs: a power failure takes it as well. */
@@ -62,7 +68,7 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
       if (!lose(random, run)) run.spared();
       return;
     case 'loss-of-everything':
-      if (run.process.alive && atlas.mayLoseEverything()) run.loseEverything(random);
+      if (run.process.alive && atlas.mayLoseEverything()) run.loseEverything(random.below(3) > 0);
       else run.spared();
       return;
     case 'second-process':
@@ -80,6 +86,22 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
           if (taken) run.fired(event.kind);
         });
       return;
+    case 'lost-lock':
+      if (atlas.engine === null || run.healed()) run.spared();
+      else run.lostLock.lose(run.process, random, run.healed);
+      return;
+    case 'loss-of-journal':
+      if (run.journal.lose(random, run.healed)) run.fired(event.kind);
+      else run.spared();
+      return;
+    case 'journal-out-of-reach': {
+      const how = random.below(2) === 0 ? 'power-failure' : 'process-crash';
+      if (run.healed() || !run.journal.outOfReach(random, () => run.crash(how, event.kind))) run.spared();
+      return;
+    }
+    case 'former-device':
+      plugFormer(random, run);
+      return;
     case 'drain':
       if (!run.healed()) backup?.drain(atlas.engine, run.history);
       return;
@@ -93,6 +115,19 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
       else if (event.kind === 'disconnect' || event.kind === 'reconnect' || event.kind === 'new-device' || event.kind === 'slow-member')
         run.fired(event.kind);
   }
+}
+
+function plugFormer(random: Random, run: StruckRun): void {
+  run.former.plugSoon(random, run.scheduler, {
+    lose: () => run.loseEverything(true),
+    ended: run.healed,
+    spared: run.spared,
+    plugged: () => {
+      run.fired('former-device');
+      // Who may take part is found out by the next process.
+      if (random.below(4) > 0 && run.atlas.mayCrash()) run.crash('process-crash', 'process-crash');
+    },
+  });
 }
 
 function second(random: Random, run: StruckRun): void {

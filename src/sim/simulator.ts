@@ -275,7 +275,7 @@ class Simulation {
         history: this.#history,
         requests: this.#requests,
         now_us: () => this.#scheduler.now_us - this.#created_us,
-        open: () => !this.#stopping && !this.#quiet && (this.#scenario.steps === 0 || !this.#clientsEnd()),
+        open: () => engine === this.#atlas.engine && !this.#stopping && !this.#quiet && (this.#scenario.steps === 0 || !this.#clientsEnd()),
         fail: this.#tally.fail,
         count,
         acknowledged: (kind, began_us) => {

@@ -154,6 +154,11 @@ export class ArrayState {
    * (DESIGN 12: they were journaled before it was touched), and a row without them there was not touched: its parity is right. So for stripes from this one on.
    */
   lostBeforeCrashFrom: StripeIndex = Number.POSITIVE_INFINITY;
+  /** For the checkpoint: rows that a crash tore counted on a member that is lost now, so that another crash must not take its absence for one from before (lostBeforeCrashFrom). */
+  get tornAsWhole(): boolean {
+    return this.untrustedStripes > 0 && this.lostBeforeCrashFrom > 0 && this.lostDataMembers().length > 0;
+  }
+
   /** A data member failed, and stripe tasks made before that may still be running. */
   tasksCountOnFailed = false;
 

@@ -22,6 +22,7 @@ import { ArrayState } from './array-state.js';
 import { systemRandom } from './create.js';
 import type { EngineLog } from './log.js';
 import { planSlab, stripeThreads } from './slab-plan.js';
+import { distrustTouchedRows, lostBeforeCrashFrom } from './torn-rows.js';
 import { TrackedPool } from './tracked-pool.js';
 
 const ASSEMBLY_REGION_BYTES = 4 * 1024 * 1024;
@@ -304,11 +305,13 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
     const place = journal.index.lookup(block);
     if (place >= 0) state.damagedInRing.set(place, journal.table.seqOfPlace(place));
   }
+  state.lostBeforeCrashFrom = lostBeforeCrashFrom(state, checkpoint);
+  // Before the first checkpoint, which has to say so when members are lost that the rows counted on.
+  distrustTouchedRows(engine);
   await finishLastRaise(engine, membership);
   // Nothing may be written before every member that is there knows the new epoch (P10).
   await engine.checkpointer.fence();
-  state.lostBeforeCrashFrom = Math.max(0, ...state.lostDataMembers().map((index) => touchedAsWholeBefore(state, checkpoint, index)));
-  distrustTouchedRows(engine);
+  state.lostBeforeCrashFrom = lostBeforeCrashFrom(state, checkpoint);
   await engine.replicator.run();
   engine.trustAfter(journal.headSeq);
   const whole = await engine.destageLoop.drainAll();
@@ -347,41 +350,4 @@ function ringEndByTable(journal: Journal, state: ArrayState, checkpoint: Checkpo
     if (record?.state === 'online' || record?.state === 'rebuilding') positions |= 1 << position;
   });
   return { headSeq: 0, positions: positions >>> 0, short: [], more: false };
-}
-
-/** Every row that an undestaged entry touches may be half written. */
-/** The stripe from which on the rows that the crash tore had been touched with this member counted as lost. */
-function touchedAsWholeBefore(state: ArrayState, checkpoint: Checkpoint, index: number): number {
-  const before = checkpoint.members.find((row) => row.index === index);
-  if (before?.state === 'failed' || before?.state === 'missing') return 0;
-  if (before?.state !== 'rebuilding') return Number.POSITIVE_INFINITY;
-  // Below its mark it counted as whole, and is whole still, unless it is gone itself.
-  return state.members[index]?.state === 'rebuilding' ? 0 : before.rebuiltStripes;
-}
-
-function distrustTouchedRows(engine: ArrayEngine): void {
-  const { state, journal } = engine;
-  const { geometry } = state;
-  const { table, index } = journal;
-  for (let seq = journal.destagedSeq; seq < journal.headSeq; seq++) {
-    const slot = table.slotOf(seq);
-    const first = slot * table.segmentBlocks;
-    for (let place = first; place < first + (table.used[slot] as number); place++) {
-      const block = index.blockAt[place] as number;
-      if (block >= 0) state.distrust(block);
-    }
-    const zeroes = table.zeroes[slot];
-    for (let i = 0; zeroes && i < zeroes.first.length; i++) {
-      const start = zeroes.first[i] as number;
-      const end = start + (zeroes.count[i] as number);
-      for (let stripe = geometry.stripeOf(start); stripe <= geometry.stripeOf(end - 1); stripe++) {
-        if (!state.isWritten(stripe)) continue;
-        const base = stripe * geometry.stripeBlocks;
-        // The first shard's blocks stand for all rows of a stripe that is trimmed as a whole.
-        const whole = start <= base && end >= base + geometry.stripeBlocks;
-        for (let block = Math.max(start, base); block < Math.min(end, base + (whole ? geometry.rows : geometry.stripeBlocks)); block++)
-          state.distrust(block);
-      }
-    }
-  }
 }

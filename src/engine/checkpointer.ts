@@ -169,7 +169,6 @@ export class Checkpointer {
     if (raise) {
       this.#wantEpoch = false;
       state.epoch++;
-      journal.epoch = state.epoch;
     }
     const tail = Math.min(destaged, drained);
     const targets = state.present();
@@ -198,6 +197,8 @@ export class Checkpointer {
       whole = false;
     }
     if (!whole) return false;
+    // From here on every member knows it. A batch that said it before could be left beside members that never heard of it, and recovery would refuse it.
+    journal.epoch = state.epoch;
     for (const [i, mark] of marks.entries()) (targets[i] as Member).durableStripes = mark;
     if (destaged > journal.destagedSeq) journal.setDestaged(destaged);
     if (drained > journal.drainedSeq) journal.setDrained(drained);
@@ -247,6 +248,7 @@ export class Checkpointer {
       cleanShutdown:
         this.#clean || (destagedSeq === this.#journal.headSeq && !state.journalPositions().some((index) => this.#takesWrites(index))),
       epochSettled,
+      ...(state.tornAsWhole ? { tornAsWhole: true } : {}),
       protection: state.protection,
       stripeBitmap: this.#durableBitmap,
       lost: state.lost.list,

@@ -155,7 +155,8 @@ export class BlockRecovery {
         this.counters.unavailable++;
       }
     }
-    return left;
+    // One that was asked for again came last.
+    return left.sort((a, b) => a - b);
   }
 
   async #fromStripes(

@@ -30,6 +30,7 @@ const FLAG_CLEAN = 1;
 const FLAG_EPOCH_SETTLED = 2;
 const FLAG_MORE_LOST = 4;
 const FLAG_MORE_SHORT = 8;
+const FLAG_TORN_AS_WHOLE = 16;
 const RING_END_AT = 120;
 const NONE_LOST: LostList = { ranges: [], more: false };
 
@@ -66,7 +67,8 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
       (checkpoint.cleanShutdown ? FLAG_CLEAN : 0) |
         (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0) |
         (lost.more ? FLAG_MORE_LOST : 0) |
-        (checkpoint.ring?.more === true ? FLAG_MORE_SHORT : 0),
+        (checkpoint.ring?.more === true ? FLAG_MORE_SHORT : 0) |
+        (checkpoint.tornAsWhole === true ? FLAG_TORN_AS_WHOLE : 0),
     )
     .u32(PROTECTIONS.indexOf(checkpoint.protection));
   record.u32(members.length).u32(lost.ranges.length).u64(stripeBitmap.length);
@@ -188,6 +190,7 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
       drainedLsn,
       cleanShutdown: (flags & FLAG_CLEAN) !== 0,
       ...((flags & FLAG_EPOCH_SETTLED) !== 0 ? { epochSettled: true } : {}),
+      ...((flags & FLAG_TORN_AS_WHOLE) !== 0 ? { tornAsWhole: true } : {}),
       protection,
       stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),
       ...(lost.ranges.length > 0 || lost.more ? { lost } : {}),

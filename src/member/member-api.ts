@@ -97,6 +97,8 @@ export interface Checkpoint {
   readonly cleanShutdown: boolean;
   /** The epoch is on every member that was there: not so in the checkpoint that raises it, true in all after it. No write is accepted before. */
   readonly epochSettled?: boolean;
+  /** Rows that a crash tore are not written again yet, and counted on a data member that is lost by now: of these its absence does not say that their lost blocks are in the ring. */
+  readonly tornAsWhole?: boolean;
   readonly protection: 'full' | 'seeding' | 'unprotected';
   /** One bit a stripe: 1 = its integrity entries are valid; 0 = never written, reads as zeroes. */
   readonly stripeBitmap: Uint8Array;

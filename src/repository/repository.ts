@@ -73,6 +73,8 @@ export class Repository implements Backup {
     this.#opened = null;
     this.#image = null;
     const { weakness } = await this.#options.target.open(options.create && !readOnly);
+    // A publish that was cut short may have given HEAD its name without making that durable. It is read here and built upon, so it must not be gone after a power failure.
+    await this.#options.target.syncDirectory();
     // First: a rename of an attempt that was given up can no longer come late once its temporary file is gone.
     if (!readOnly) await this.#files.removeTemporaries();
     const config = await this.#files.config(options);

@@ -3,13 +3,19 @@ import { type Clock, systemClock } from '../../src/base/clock.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import { syncDevice } from '../../src/device/promise-io.js';
 import { readNewestCheckpoint } from '../../src/member/checkpoint-io.js';
-import type { Member } from '../../src/member/member-api.js';
+import type { Checkpoint, Member } from '../../src/member/member-api.js';
 import { writeSuperblock } from '../../src/member/superblock-io.js';
 import { ArrayFixture } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 
 function modelOf(fixture: ArrayFixture): BlockModel {
   return new BlockModel(() => fixture.engine.volume, fixture.engine.state.geometry.volumeBlocks);
+}
+
+/** The newest that member 0 holds. */
+function checkpointOf({ engine }: ArrayFixture): Promise<Checkpoint> {
+  const { device, superblock } = engine.state.members[0] as Member;
+  return readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape, engine.parts.plan.admission);
 }
 
 test.serial('P10: what goes round a member that failed in a checkpoint is not acknowledged before that is recorded', async (t) => {
@@ -34,11 +40,30 @@ test.serial('P10: what goes round a member that failed in a checkpoint is not ac
   for (const faults of others) faults.release();
   await Promise.all([round, write]);
   t.true(acknowledged);
-  const { device, superblock } = state.members[0] as Member;
-  const checkpoint = await readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape, engine.parts.plan.admission);
+  const checkpoint = await checkpointOf(fixture);
   t.is(checkpoint.members[6]?.state, 'failed');
   await fixture.close();
 });
+
+test.serial(
+  'no batch says an epoch that some member does not know yet: a crash could leave it beside members that never heard of it',
+  async (t) => {
+    const fixture = await ArrayFixture.create(t, { backup: false });
+    const { engine, provider } = fixture;
+    const { state, journal } = engine;
+    const before = journal.epoch;
+    const last = provider.faults((state.members[5] as Member).device.path);
+    last.hold();
+    const raised = engine.checkpointer.fence();
+    while (state.epoch === before) await new Promise((turn) => setImmediate(turn));
+    t.is(journal.epoch, before);
+    last.release();
+    await raised;
+    t.is(journal.epoch, state.epoch);
+    for (const member of state.members) t.is(member?.superblock.epoch, journal.epoch);
+    await fixture.close();
+  },
+);
 
 test.serial('a device that lost the last superblock which it had taken is no other process at work: the array goes on', async (t) => {
   let passed = 0;
@@ -70,7 +95,11 @@ test.serial(
     t.true(state.rowTrusted(5));
     await engine.failMember(state.members[2] as Member, new KeelsonError('FAILED_BY_HAND', 'failed by hand'));
     t.false(state.rowTrusted(5));
+    // The next process must not take the absence of the member for one from before the crash.
+    t.true((await checkpointOf(fixture)).tornAsWhole);
     state.trustAll();
+    await engine.checkpointer.settle();
+    t.is((await checkpointOf(fixture)).tornAsWhole, undefined);
     await fixture.close();
   },
 );

@@ -73,6 +73,30 @@ for (const variant of VARIANTS.slice(0, 3)) {
   }
 }
 
+test.serial('P3: what an open finds after a publish that was cut is there after a power failure of the host', async (t) => {
+  const random = seeded(t);
+  const worst = { ...random, below: () => 0 };
+  let ahead = 0;
+  for (let at = 0; at < OPERATIONS_MAX; at++) {
+    const target = new MemoryTarget();
+    const repository = repositoryOn(target);
+    await repository.open(writer(1));
+    target.failAt = target.operations + at;
+    target.failAfterEffect = true;
+    const cut = await repository.publish({ firstLsn: 1, lastLsn: 3, time: 0, seed: false }, pieces(randomChanges(random, 2))).then(
+      () => false,
+      () => true,
+    );
+    target.heal();
+    const { headLsn } = await repositoryOn(target).open(writer(1));
+    target.crash(worst);
+    t.is((await repositoryOn(target).open(READER)).headLsn, headLsn, `cut at operation ${at}`);
+    if (!cut) break;
+    if (headLsn === 3) ahead++;
+  }
+  t.true(ahead >= 2);
+});
+
 test.serial('the creation of a repository cut at any operation is completed by the next open', async (t) => {
   const random = seeded(t);
   for (let at = 0; at < 60; at++) {

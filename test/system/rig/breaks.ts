@@ -38,8 +38,8 @@ export const BREAKS: readonly Break[] = [
     mutation: {
       name: 'publish HEAD before the name of the segment is durable',
       file: 'repository/repository.js',
-      find: 'await this.#options.target.syncDirectory();',
-      put: '',
+      find: 'await this.#options.target.rename(temporary, name);\n        await this.#options.target.syncDirectory();',
+      put: 'await this.#options.target.rename(temporary, name);',
     },
     by: ['power-failure'],
   },

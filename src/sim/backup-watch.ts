@@ -104,6 +104,11 @@ export class BackupWatch {
     return this.#floor;
   }
 
+  /** A newer writer wants the repository or has it, or the host was put back to an earlier state that the array may not know of: what it gives is not known beforehand. */
+  get unsettled(): boolean {
+    return this.#newer.contends || this.#past.isBehind;
+  }
+
   /** What was drained can be had from the host. */
   whole(engine: ArrayEngine): boolean {
     return !this.#putBack && engine.link?.isFinal !== true && !this.#newer.isNewerThan(engine);

@@ -101,7 +101,7 @@ function zeroes(random: Random): RequestKind {
 }
 
 /** Requests of a script: each lane makes its own in their order, over all processes of the run. */
-export class ScriptedRequests implements RequestSource {
+class ScriptedRequests implements RequestSource {
   readonly lanes: number;
   readonly #left: ClientRequest[][];
 
@@ -131,6 +131,7 @@ export function requestsOf(
   return watcher === null ? source : observed(source, watcher);
 }
 
+/** Tells each request before it is made. */
 function observed(source: RequestSource, told: { request(request: ClientRequest): void }): RequestSource {
   return {
     lanes: source.lanes,

@@ -225,12 +225,25 @@ export class FaultAtlas {
 
   /** Without anything that is in the stripes nothing would be lost, should this member be harmed as well. */
   coveredBeyondParity(index = -1): boolean {
+    return this.#coveredWithout(this.#harmed(index));
+  }
+
+  #coveredWithout(harmed: readonly number[]): boolean {
     if (this.engine !== null && !this.backupServes(this.engine)) return false;
     const segments = this.engine === null ? this.#undrained : this.#copiesOf(this.engine, this.engine.journal.drainedSeq);
     if (segments === null) return false;
-    const harmed = this.#harmed(index);
     // New writes have to go somewhere.
     return this.#disks.some((_, i) => this.holdsRing(i) && !harmed.includes(i)) && everyOneBeside(segments, harmed);
+  }
+
+  /** The array must survive that everything stops now, and that these members are not there when it goes on. */
+  mayCrashWithout(gone: readonly number[]): boolean {
+    if (this.#restoring || !this.mayCrash()) return false;
+    const harmed = [...new Set([...this.#harmed(-1), ...gone])];
+    const rings = harmed.filter((i) => this.holdsRing(i)).length;
+    if (gone.some((i) => this.holdsRing(i)) && (rings > this.#shape.copies - 1 || !this.#ringSurvives(harmed))) return false;
+    // Rows that the crash tears have nothing to lose, unless ring and backup stand in for all of it.
+    return !gone.some((i) => this.holdsData(i)) || this.#coveredWithout(harmed);
   }
 
   /** Every segment that is not in the stripes has a copy beside these members: new copies on a replacement take their time. */
@@ -273,6 +286,11 @@ export class FaultAtlas {
       if (state === 'rebuilding') return disk.connected && !this.#pending(index) && disk.damaged.size === 0 && disk.unreadable.size === 0;
       return disk.connected && !this.#pending(index) && !this.#damagedIn(index, ['integrity', 'data']);
     });
+  }
+
+  /** Something of the redundancy is missing. */
+  get inDanger(): boolean {
+    return this.#disks.some((_, index) => !this.#online(index));
   }
 
   /** Data and checksums on stripe members that a scrub would mend. */

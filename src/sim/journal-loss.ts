@@ -86,6 +86,11 @@ export class JournalLoss {
     return this.#away.size > 0 && (code === 'JOURNAL_LOST' || code === 'JOURNAL_DAMAGED');
   }
 
+  /** Some of it cannot be reached, and will be there again: a start may be refused until then. */
+  get isAway(): boolean {
+    return this.#away.size > 0;
+  }
+
   /** The array has started: whoever is not there has missed it. */
   started(): void {
     this.#away.clear();

@@ -25,6 +25,7 @@ export class MemberWatch {
   readonly #scheduler: Scheduler;
   readonly #news: MemberNews;
   /** Members that were called failed when a write was acknowledged: what is on them is stale. */
+  readonly stale: ReadonlySet<number>;
   readonly #stale = new Set<number>();
   /** Members whose writes or fdatasync failed, until they are failed themselves. */
   readonly #owed = new Map<Member, number>();
@@ -34,6 +35,7 @@ export class MemberWatch {
   readonly #replacing = new Set<number>();
 
   constructor(disks: readonly SimulatedDisk[], atlas: FaultAtlas, scheduler: Scheduler, news: MemberNews) {
+    this.stale = this.#stale;
     this.#disks = disks;
     this.#atlas = atlas;
     this.#scheduler = scheduler;

@@ -11,6 +11,7 @@ export class NewerWriter {
   #headLsn = 0;
   #writer: SimulatedProcess | null = null;
   #wanted = 0;
+  #contends = false;
 
   /** Some writer has tried to take it: also one that heard of no success may have. */
   get wasThere(): boolean {
@@ -24,6 +25,7 @@ export class NewerWriter {
     const epoch = state.epoch + epochs;
     this.#writer = writer;
     this.#wanted = epoch;
+    this.#contends = true;
     try {
       const found = await repository.open({ arrayUuid: state.shape.arrayUuid, epoch, volumeBytes, create: false });
       this.#epoch = epoch;
@@ -36,6 +38,11 @@ export class NewerWriter {
     }
   }
 
+  /** Another process wants the repository or has it, and the array's own epoch has not reached its. */
+  get contends(): boolean {
+    return this.#contends;
+  }
+
   /** The engine writes under an older epoch. */
   isNewerThan(engine: ArrayEngine): boolean {
     const epoch = engine.link?.state?.epoch ?? 0;
@@ -44,7 +51,10 @@ export class NewerWriter {
 
   look(engine: ArrayEngine): Finding | null {
     // Two writers never have the same epoch: members give each only once.
-    if (this.#writer !== null && engine.state.epoch >= this.#wanted) this.#writer.alive = false;
+    if (this.#writer !== null && engine.state.epoch >= this.#wanted) {
+      this.#writer.alive = false;
+      this.#contends = false;
+    }
     if (!this.isNewerThan(engine) || engine.link?.state === null || drainedLsn(engine) <= this.#headLsn) return null;
     return {
       promise: 'P10',

@@ -10,6 +10,18 @@ export function findingOf(error: unknown): Finding {
   return { promise: known.code === 'ASSEMBLY' ? 'recovery' : 'error', message: known.describe() + stack };
 }
 
+/** Does something, and hears of every rejection that nobody takes meanwhile. */
+export async function takingRejections(broke: (error: unknown) => void, act: () => Promise<void>): Promise<void> {
+  process.on('unhandledRejection', broke);
+  try {
+    await act();
+  } finally {
+    // One real turn more: a rejection that nobody took is reported then.
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', broke);
+  }
+}
+
 /** What is counted in a run, and the first thing that was wrong. */
 export class RunTally {
   readonly #scheduler: Scheduler;

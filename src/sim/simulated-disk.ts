@@ -3,7 +3,9 @@ import { assert } from '../base/assert.js';
 import type { Random } from '../base/random.js';
 import { BLOCK_BYTES, type Bytes } from '../base/units.js';
 import type { Owner } from './scheduler.js';
-import { isZeroPage } from './zero-page.js';
+import { isZeroPage, ZERO_PAGE } from './zero-page.js';
+
+export type Crash = 'power-failure' | 'process-crash';
 
 /** What a device writes whole or not at all. */
 const SECTOR_BYTES = 512;
@@ -98,6 +100,11 @@ export class SimulatedDisk {
 
   get unsyncedPages(): number {
     return this.#unsynced.length;
+  }
+
+  /** What a read of the page would bring, null when it would fail. For the model: nothing is done to it. */
+  look(page: number): Uint8Array | null {
+    return this.connected && !this.unreadable.has(page) ? (this.#cache[page] ?? ZERO_PAGE) : null;
   }
 
   /** The length, or -errno. */
@@ -220,9 +227,33 @@ export class SimulatedDisk {
     return pages;
   }
 
-  /** The process is killed: of each write on its way any set of sectors has landed. */
-  processCrash(random: Random, owner: Owner): void {
-    for (const write of this.inFlight) if (write.owner === owner) this.#endInPart(write, random);
+  /** The same content and the same damage, for what is tried beside the run; nothing more is done to its requests. */
+  copy(): SimulatedDisk {
+    const copy = new SimulatedDisk(this.path, this.handle, this.sizeBytes);
+    for (let page = 0; page < this.#cache.length; page++) {
+      copy.#cache[page] = this.#cache[page];
+      copy.#medium[page] = this.#medium[page];
+    }
+    copy.#written.set(this.#written);
+    copy.#unsynced = [...this.#unsynced];
+    copy.#order = this.#order;
+    for (const write of this.inFlight) copy.inFlight.add(write);
+    for (const page of this.unreadable) copy.unreadable.add(page);
+    for (const [page, order] of this.damaged) copy.damaged.set(page, order);
+    copy.connected = this.connected;
+    copy.touched = this.touched;
+    return copy;
+  }
+
+  /** How everything stops; owner: of the writes that a process crash cuts short, null: all. */
+  crash(how: Crash, random: Random, owner: Owner | null): void {
+    if (how === 'power-failure') this.powerFailure(random);
+    else this.processCrash(random, owner);
+  }
+
+  /** The process is killed, or with null all of them: of each write on its way any set of sectors has landed. */
+  processCrash(random: Random, owner: Owner | null): void {
+    for (const write of this.inFlight) if (owner === null || write.owner === owner) this.#endInPart(write, random);
   }
 
   #endInPart(write: WriteInFlight, random: Random): void {

@@ -14,7 +14,10 @@ const PAUSE_US = 400;
 const LONG_PAUSE_ONE_IN = 8;
 const LONG_PAUSE_US = 8000;
 
-/** Stripe threads without threads: a task begins some time after it was made, may stop once on the way, and its result is known some time after its end. */
+/**
+ * Stripe threads without threads: a task begins some time after it was made, may stop once on the way, and its result is known some time after its end. From the first to the
+ * last its stripes are its own: two tasks of one stripe at a time mean that somebody did not ask for the lock.
+ */
 export function simulatedPool(process: SimulatedProcess): (options: StripePoolOptions) => Promise<StripePool> {
   return async ({ context, scratch }) => {
     const view = Slab.attach(context.slab).view;
@@ -23,20 +26,21 @@ export function simulatedPool(process: SimulatedProcess): (options: StripePoolOp
     const { scheduler, random } = process;
     const wait = (us: number): Promise<void> =>
       new Promise((resolve) => void scheduler.after(random.below(us), process, EVENT.task, resolve));
+    const underWay = new Set<number>();
     const later = async <T>(stripes: Iterable<number>, run: () => Promise<T>): Promise<T> => {
+      const own = [...new Set(stripes)];
+      const taken = own.filter((stripe) => underWay.has(stripe));
+      if (taken.length > 0) process.onWrong(`a second task was given stripe ${taken.join(', ')} while another one had it`);
+      for (const stripe of own) underWay.add(stripe);
       await wait(HANDOFF_US);
       const pauseAt = 1 + random.below(PAUSE_AT_MOST);
       try {
-        return await io.task(
-          [...new Set(stripes)],
-          pauseAt,
-          () => wait(random.below(LONG_PAUSE_ONE_IN) === 0 ? LONG_PAUSE_US : PAUSE_US),
-          run,
-        );
+        return await io.task(own, pauseAt, () => wait(random.below(LONG_PAUSE_ONE_IN) === 0 ? LONG_PAUSE_US : PAUSE_US), run);
       } catch (error) {
         throw KeelsonError.from(error);
       } finally {
         await wait(HANDOFF_US);
+        for (const stripe of own) underWay.delete(stripe);
       }
     };
     const { geometry } = context;

@@ -32,6 +32,8 @@ export class SimulatedProcess implements Owner {
   /** Files on the backup host that it writes and has neither closed nor given up. */
   openFiles = 0;
   mayDie: () => boolean = () => true;
+  /** The engine did what it must never do. */
+  onWrong: (message: string) => void = () => {};
 
   constructor(scheduler: Scheduler, random: Random, disks: ReadonlyMap<string, SimulatedDisk>, held: Map<SimulatedDisk, SimulatedProcess>) {
     this.scheduler = scheduler;

@@ -115,14 +115,34 @@ export class SimulatedHost {
     this.connection++;
   }
 
+  /** Another host with the same files, which nobody asks anything. */
+  copy(): SimulatedHost {
+    const copy = new SimulatedHost();
+    // A file that has two names, one of them to come, is one file.
+    const twins = new Map<HostFile, HostFile>();
+    const twin = (file: HostFile): HostFile => {
+      const found = twins.get(file) ?? { ...file };
+      twins.set(file, found);
+      return found;
+    };
+    const twinned = (files: ReadonlyMap<string, HostFile | null>): Map<string, HostFile | null> =>
+      new Map([...files].map(([name, file]) => [name, file === null ? null : twin(file)]));
+    copy.#files = twinned(this.#files) as Map<string, HostFile>;
+    copy.#unsynced = this.#unsynced.map(twinned);
+    copy.#durable = twinned(this.#durable) as Map<string, HostFile>;
+    return copy;
+  }
+
   /** What another host would find if this one lost its power now. */
   copyAfterPowerFailure(random: Random): SimulatedHost {
-    const copy = new SimulatedHost();
-    copy.#files = new Map([...this.#files].map(([name, file]) => [name, { ...file }]));
-    copy.#unsynced = [...this.#unsynced];
-    copy.#durable = new Map(this.#durable);
+    const copy = this.copy();
     copy.powerFailure(random);
     return copy;
+  }
+
+  /** Operations on the directory that a power failure may take back. */
+  get unsyncedChanges(): number {
+    return this.#unsynced.length;
   }
 
   heal(): void {

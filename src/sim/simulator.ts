@@ -18,11 +18,12 @@ import { stopOrderly } from './orderly-stop.js';
 import { OutOfReach } from './out-of-reach.js';
 import { Died, ProcessLives } from './process-lives.js';
 import type { Outcome, RunWatcher } from './run-outcome.js';
-import { findingOf, RunTally } from './run-tally.js';
+import { Rehearsals } from './rehearsal.js';
+import { findingOf, RunTally, takingRejections } from './run-tally.js';
 import type { Scenario, ScenarioEvent } from './scenario.js';
 import { EVENT, Scheduler, WORLD } from './scheduler.js';
 import { membersFor, settingsFor } from './settings.js';
-import type { SimulatedDisk } from './simulated-disk.js';
+import type { Crash, SimulatedDisk } from './simulated-disk.js';
 import { strike, type StruckRun } from './strike.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import { VolumeHistory } from './volume-history.js';
@@ -54,7 +55,8 @@ import { VolumeHistory } from './volume-history.js';
  * that everything is destaged and drained within a bounded number of steps (liveness), the whole volume again, the parity of every stripe (P6), and that nothing was left open. Of the
  * backup: that it alone is, at any moment, the volume of some moment (P7), with all that was said to be drained (P3, P9), that a restore gives exactly such a volume, and at the
  * end all there is. With more lost than the parity covers every read is still right, or an error while the backup's host is away, and the rebuild brings everything back (P8). A member that missed writes never
- * takes part, nor does a device from before a restore; one to which nothing was done does; a process whose array another one has taken acknowledges nothing and stops (P10).
+ * takes part, nor does a device from before a restore; one to which nothing was done does; a process whose array another one has taken acknowledges nothing and stops (P10). At moments that the seed draws
+ * every block can be had from shards, ring or backup (P4), and would be had if everything stopped now.
  */
 
 /** Events after the clients have stopped: what takes more would never end. */
@@ -63,8 +65,9 @@ const RESTART_US = 50_000;
 /** Long enough for what failed to be known: the longest stall, and some more. */
 const SETTLED_US = 4_000_000;
 
-export function simulate(scenario: Scenario, watcher: RunWatcher | null = null): Promise<Outcome> {
-  return new Simulation(scenario, watcher).run();
+/** rehearsals: how many times as often as usual it is tried what would be if everything stopped (rehearsal.ts); the run goes the same way. */
+export function simulate(scenario: Scenario, watcher: RunWatcher | null = null, rehearsals = 1): Promise<Outcome> {
+  return new Simulation(scenario, watcher, rehearsals).run();
 }
 
 class Simulation {
@@ -79,6 +82,7 @@ class Simulation {
   readonly #backup: BackupWatch | null;
   readonly #outOfReach: OutOfReach;
   readonly #lives: ProcessLives;
+  readonly #rehearsals: Rehearsals;
   readonly #events: ScenarioEvent[];
   readonly #tally: RunTally;
   readonly #watcher: RunWatcher | null;
@@ -92,7 +96,7 @@ class Simulation {
   #quiet = false;
   readonly #rare: Pick<StruckRun, 'lostLock' | 'journal' | 'former'>;
   /** How the last process ended, for the check after it. */
-  #crashed: 'power-failure' | 'process-crash' | null = null;
+  #crashed: Crash | null = null;
   /** The members were lost, all of them; 'restored': they are there again, as the backup had them. */
   #lost: 'everything' | 'restored' | null = null;
   #over = false;
@@ -100,7 +104,7 @@ class Simulation {
   /** Set at the end of the run: nothing more is done to the array. */
   #healed = false;
 
-  constructor(scenario: Scenario, watcher: RunWatcher | null) {
+  constructor(scenario: Scenario, watcher: RunWatcher | null, rehearsals: number) {
     this.#watcher = watcher;
     this.#scenario = scenario;
     this.#random = seededRandom(scenario.seed ^ 0x5eed);
@@ -135,27 +139,31 @@ class Simulation {
       repair_ms: () => (this.#healed ? 5 : scenario.repair_ms),
       replacing: (index) => this.#rare.former.replacing(index),
     });
+    const played = { settings: this.#settings, members: this.#members, backup: this.#backup, watch: this.#watch, tally: this.#tally };
+    this.#rehearsals = new Rehearsals({ seed: scenario.seed, often: rehearsals, atlas: this.#atlas, ...played });
   }
 
   async run(): Promise<Outcome> {
-    const onRejection = (error: unknown): void => this.#broke(error);
-    process.on('unhandledRejection', onRejection);
-    try {
-      const ended = (): void => {
-        this.#over = true;
-      };
-      void this.#story().then(ended, (error: unknown) => this.#broke(error));
-      while (!this.#over && !this.#tally.failed) {
-        await this.#scheduler.turn();
-        if (this.#over || this.#tally.failed) break;
-        if (!this.#fireEvents()) this.#step();
-      }
-    } finally {
-      // One real turn more: a rejection that nobody took is reported then.
-      await new Promise((resolve) => setImmediate(resolve));
-      process.off('unhandledRejection', onRejection);
-    }
+    await takingRejections(
+      (error) => this.#broke(error),
+      () => this.#play(),
+    );
     return this.#tally.outcome(this.#scenario.seed);
+  }
+
+  async #play(): Promise<void> {
+    const ended = (): void => {
+      this.#over = true;
+    };
+    void this.#story().then(ended, (error: unknown) => this.#broke(error));
+    while (!this.#over && !this.#tally.failed) {
+      await this.#scheduler.turn();
+      if (this.#over || this.#tally.failed) break;
+      const rehearsable = this.#lost === null && !this.#rare.journal.isAway;
+      const rehearsal = rehearsable ? this.#rehearsals.before(this.#scheduler, this.#history) : null;
+      if (rehearsal !== null) this.#tally.report(await rehearsal);
+      if (!this.#fireEvents()) this.#step();
+    }
   }
 
   #step(): void {
@@ -194,6 +202,7 @@ class Simulation {
     const next = this.#lives.begin();
     next.onDeath = () => this.#crash(this.#random.below(2) === 0 ? 'power-failure' : 'process-crash', 'crash-in-stripe-task');
     next.mayDie = () => this.#atlas.mayCrash();
+    next.onWrong = (message) => this.#tally.fail({ promise: 'assertion', message });
     this.#stopping = false;
     this.#quiet = false;
     return next;
@@ -324,7 +333,9 @@ class Simulation {
     this.#healed = true;
     for (const disk of this.#members) disk.heal();
     this.#backup?.host.heal();
-    await this.#alive(this.#untilWhole(engine));
+    // What is still called online may have died: it is written to, and found out. Those that are lost are replaced, and rebuilt.
+    await this.#alive(engine.checkpointer.fence().catch(() => undefined));
+    await this.#alive(this.#until(() => engine.state.members.every((member) => member?.state === 'online')));
     const settled_us = this.#scheduler.now_us + SETTLED_US;
     await this.#alive(this.#until(() => this.#scheduler.now_us >= settled_us));
     this.#watch.checkOwed(SETTLED_US / 2);
@@ -334,13 +345,6 @@ class Simulation {
     if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history, () => this.#restart()));
     this.#tally.report(await this.#alive(stopOrderly(engine, this.#process, this.#watch)));
     this.#process.alive = false;
-  }
-
-  /** All members are online: those that are lost are replaced, and rebuilt. */
-  async #untilWhole(engine: ArrayEngine): Promise<void> {
-    // What is still called online may have died: it is written to, and found out.
-    await engine.checkpointer.fence().catch(() => undefined);
-    await this.#until(() => engine.state.members.every((member) => member?.state === 'online'));
   }
 
   /** True when something was done, which the promises have to take in before the next step. */
@@ -378,18 +382,14 @@ class Simulation {
     };
   }
 
-  #crash(how: 'power-failure' | 'process-crash', kind: string): void {
+  #crash(how: Crash, kind: string): void {
     this.#process.alive = false;
     this.#atlas.crashed();
     this.#fired(kind);
     this.#scheduler.trace.add(EVENT.fault, this.#scheduler.steps);
-    for (const disk of this.#disks.values()) {
-      if (how === 'power-failure') disk.powerFailure(this.#random);
-      else disk.processCrash(this.#random, this.#process);
-    }
+    for (const disk of this.#disks.values()) disk.crash(how, this.#random, this.#process);
     if (how === 'power-failure') this.#lives.powerFailure();
-    if (how === 'power-failure') this.#history.powerFailure();
-    else this.#history.processCrash();
+    this.#history.crash(how);
     // A power failure among several crashes before the next check is what counts.
     if (this.#crashed !== 'power-failure') this.#crashed = how;
     this.#lives.end(kind);

@@ -1,4 +1,5 @@
 import { CELLS_A_BLOCK, type CellCuts, CellGrid, SECTOR_CUTS } from './cell-content.js';
+import type { Crash } from './simulated-disk.js';
 
 /** One write, or the finding of a check after a crash, which is as good as one. */
 export interface WriteRecord {
@@ -44,7 +45,10 @@ export class VolumeHistory {
   #tick = 1;
   #version = 0;
 
+  readonly #cuts: CellCuts;
+
   constructor(blocks: number, cuts: CellCuts = SECTOR_CUTS) {
+    this.#cuts = cuts;
     this.grid = new CellGrid(cuts);
     this.blocks = blocks;
     this.cells = blocks * CELLS_A_BLOCK;
@@ -69,6 +73,23 @@ export class VolumeHistory {
 
   get openWrites(): number {
     return this.#open.size;
+  }
+
+  /** The same history up to now, which goes on by itself. Without what only images of the past need. */
+  fork(): VolumeHistory {
+    const fork = new VolumeHistory(this.blocks, this.#cuts);
+    const twins = new Map<WriteRecord, WriteRecord>();
+    const twin = (record: WriteRecord): WriteRecord => {
+      const found = twins.get(record) ?? { ...record };
+      twins.set(record, found);
+      return found;
+    };
+    for (const [cell, live] of this.#live.entries()) fork.#live[cell] = live.map(twin);
+    fork.#volatile = this.#volatile.map(twin);
+    for (const record of this.#open) fork.#open.add(twin(record));
+    fork.#tick = this.#tick;
+    fork.#version = this.#version;
+    return fork;
   }
 
   /** A write is asked for. */
@@ -135,6 +156,11 @@ export class VolumeHistory {
       );
       if (kept.length < live.length) this.#live[cell] = kept;
     }
+  }
+
+  crash(how: Crash): void {
+    if (how === 'power-failure') this.powerFailure();
+    else this.processCrash();
   }
 
   processCrash(): void {

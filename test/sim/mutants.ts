@@ -12,6 +12,16 @@ export interface Catch {
   readonly message: string;
 }
 
+/** Which seeds are run to catch a mutation. */
+export interface Hunt {
+  readonly from: number;
+  readonly count: number;
+  /** Before all others. */
+  readonly first: readonly number[];
+  /** How many times as often as usual what would be if everything stopped is tried (src/sim/rehearsal.ts). */
+  readonly rehearsals: number;
+}
+
 export interface Ended {
   readonly output: string;
   readonly stderr: string;
@@ -37,11 +47,8 @@ export class Mutant {
 
   /** The seed that caught it, null when none of `seeds` did. Throws when the line is not there exactly once. */
   async run(mutation: Mutation | null, from: number, seeds: number): Promise<Catch | null> {
-    const { output, stderr, failed } = await this.command(mutation, 'test/sim/mutant-child.js', [
-      String(from),
-      String(seeds),
-      (mutation?.seeds ?? []).join(),
-    ]);
+    const hunt: Hunt = { from, count: seeds, first: mutation?.seeds ?? [], rehearsals: mutation?.rehearsals ?? 1 };
+    const { output, stderr, failed } = await this.command(mutation, 'test/sim/mutant-child.js', [JSON.stringify(hunt)]);
     // A process that dies of its bug has caught it as well.
     if (failed && stderr !== '') return died(stderr);
     return JSON.parse(output.trim().split('\n').at(-1) ?? 'null') as Catch | null;

@@ -7,6 +7,8 @@ export interface Mutation {
   readonly put: string;
   /** Seeds tried before the others: where few catch it, one that does. */
   readonly seeds?: readonly number[];
+  /** How many times as often as usual recovery is rehearsed (src/sim/rehearsal.ts) in runs with it. */
+  readonly rehearsals?: number;
 }
 
 /** Each has to be caught by the simulator within a bounded number of seeds (docs/mutations.md). */

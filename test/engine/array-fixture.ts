@@ -40,6 +40,8 @@ export interface FixtureOptions {
   readonly log?: EngineLog;
   /** Instead of the real one, for the running array. */
   readonly clock?: Clock;
+  /** Called before stripes are written by the calling thread; what it throws stops that. */
+  readonly onApply?: (stripes: Float64Array) => void;
 }
 
 export const SILENT: EngineLog = { debug() {}, info() {}, warn() {}, error() {} };
@@ -87,7 +89,7 @@ export class ArrayFixture {
         provider = faultyProvider(createDeviceProvider(memory), memory);
         return provider;
       },
-      ...(this.#options.threads ? {} : { pool: inlinePool }),
+      ...(this.#options.threads ? {} : { pool: (options) => inlinePool(options, this.#options.onApply) }),
     });
     this.engine = engine;
     this.provider = provider as unknown as FaultyProvider;
@@ -135,11 +137,15 @@ export class ArrayFixture {
   }
 }
 
-async function inlinePool(options: StripePoolOptions): Promise<StripePool> {
+async function inlinePool(options: StripePoolOptions, onApply: FixtureOptions['onApply']): Promise<StripePool> {
   const { context, scratch } = options;
   const io = createBlockingIo(Slab.attach(context.slab).view, context.io);
   const pool = inlineStripePool(context, io, scratch[0] as (typeof scratch)[number]);
-  return { ...pool, close: async () => io.close() };
+  const apply: StripePool['apply'] = async (task) => {
+    onApply?.(task.stripes);
+    return await pool.apply(task);
+  };
+  return { ...pool, apply, close: async () => io.close() };
 }
 
 export function settingsOf(folder: string, options: FixtureOptions): Settings {

@@ -65,8 +65,8 @@ test('a payload that stops while others wait for its memory loses its connection
   const written = other.write(0, bytes);
   await until(() => server.gauges().payloadWaiters === 1);
   await seconds(clock, 1);
-  await slow.untilClosed();
   t.deepEqual(faults, ['a write payload that others wait for is too slow']);
+  await slow.untilClosed();
   await written;
   t.true(volume.bytes.subarray(0, 20 * MIB).equals(bytes));
   other.destroy();
@@ -105,6 +105,7 @@ test('replies that are not taken while other reads wait for memory close the con
   const clock = new ManualClock();
   const { address, volume, server, faults } = await serve(t, { sizeBytes: 8 * MIB }, { clock });
   const client = await NbdClient.open(address);
+  t.teardown(() => client.destroy());
   client.socket.pause();
   client.send(requestHeader({ type: CMD.READ, length: 8 * MIB }, 1));
   await until(() => volume.payloadsOut === 1);
@@ -112,8 +113,8 @@ test('replies that are not taken while other reads wait for memory close the con
   t.is(server.gauges().connections, 1, 'no read waits: nobody is hurried');
   volume.readsWaiting = 1;
   await seconds(clock, 1);
-  await until(() => server.gauges().connections === 0);
   t.deepEqual(faults, ['replies that others wait for are read too slowly']);
+  await until(() => server.gauges().connections === 0);
   t.is(volume.payloadsOut, 0);
   client.destroy();
 });
@@ -140,8 +141,8 @@ test('a request header that stops in the middle loses its connection; so does a 
     await seconds(clock, 59);
     t.deepEqual(faults, []);
     await seconds(clock, 3);
-    await client.untilClosed();
     t.deepEqual(faults, ['a request stopped arriving']);
+    await client.untilClosed();
     witness.destroy();
   }
 });

@@ -1,12 +1,12 @@
 import test from 'ava';
-import { CMD, ERRNO } from '../../src/nbd/protocol.js';
+import { KIB, MIB } from '../../src/base/units.js';
+import { CMD, CONTEXT_ALLOCATION, ERRNO } from '../../src/nbd/protocol.js';
+import type { NbdServer } from '../../src/nbd/server.js';
 import { Staging } from '../../src/nbd/staging.js';
 import { requestHeader } from './client-encoding.js';
 import { ManualClock } from './manual-clock.js';
 import { NbdClient } from './nbd-client.js';
 import { errnoOf, pattern, serve, until } from './serve.js';
-
-const MIB = 1024 * 1024;
 
 test('no more requests reach the volume than one connection may have in flight, and all are answered', async (t) => {
   const { address, volume, server } = await serve(t, { completes: 'held' }, { limits: { requestsInFlightMax: 8 } });
@@ -96,31 +96,99 @@ test('a connection that dies while it waits for the budget does not block those 
   third.destroy();
 });
 
-test('a peer that does not read its replies is not served for ever; reading again gets them all', async (t) => {
+test('a connection that is cut off while it waits for the budget lets those behind it have what fits', async (t) => {
+  const clock = new ManualClock();
+  const limits = { payloadBytesMax: 32 * MIB, bytesInFlightMax: 64 * MIB, replyStall_ms: 5000 };
+  const { address, volume, server, faults } = await serve(t, { sizeBytes: 64 * MIB }, { clock, limits });
+  const [first, deaf, third] = (await Promise.all([0, 1, 2].map(async () => await NbdClient.open(address)))) as [
+    NbdClient,
+    NbdClient,
+    NbdClient,
+  ];
+  t.teardown(() => deaf.destroy());
+  const lost = [deaf.read(0, 8 * MIB)];
+  deaf.socket.pause();
+  await until(() => volume.payloadsOut === 1);
+  volume.completes = 'held';
+  const wrote = first.write(0, Buffer.alloc(20 * MIB));
+  await until(() => volume.heldCount === 1);
+  lost.push(deaf.write(0, Buffer.alloc(20 * MIB)) as Promise<never>);
+  await until(() => server.gauges().payloadWaiters === 1);
+  const last = third.write(0, Buffer.alloc(12 * MIB));
+  await until(() => server.gauges().payloadWaiters === 2);
+  clock.advance(8000);
+  t.deepEqual(faults, ['the replies are not being read']);
+  await until(() => server.gauges().connections === 2);
+  for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+  t.deepEqual([server.gauges().payloadWaiters, server.gauges().payloadBytes], [0, 32 * MIB]);
+  volume.completes = 'later';
+  volume.release();
+  await Promise.all([wrote, last, ...lost.map(async (request) => await t.throwsAsync(request))]);
+  first.destroy();
+  third.destroy();
+});
+
+/** Waits until a client that reads nothing is not read on either; returns the most bytes that its requests and replies held meanwhile. */
+async function untilHeldBack(server: NbdServer, requests: number): Promise<number> {
+  let most = 0;
+  let still = 0;
+  await until(() => {
+    const { bytesInFlight, replyBytesQueued, requestsInFlight, requestsTotal, pausedConnections } = server.gauges();
+    most = Math.max(most, bytesInFlight + replyBytesQueued);
+    // Or all of it was served: then nothing has held it back.
+    still = requestsInFlight === 0 && (pausedConnections === 1 || requestsTotal === requests) ? still + 1 : 0;
+    return still === 50;
+  });
+  return most;
+}
+
+test('a peer that does not read its replies holds no more memory than it may have bytes in flight; reading again gets them all', async (t) => {
   const { address, volume, server } = await serve(t, { sizeBytes: MIB }, { limits: { bytesInFlightMax: 4 * MIB } });
   const client = await NbdClient.open(address);
   client.socket.pause();
   const reads = Array.from({ length: 40 }, async () => (await client.read(0, MIB)).length);
   client.socket.pause();
-  await until(() => server.gauges().replyBytesQueued >= 2 * MIB && server.gauges().requestsInFlight === 0);
+  const most = await untilHeldBack(server, 40);
+  t.true(most >= 2 * MIB && most <= 4 * MIB + 4096, `${most} bytes of requests and replies`);
+  t.true(volume.payloadsOut <= 4, `${volume.payloadsOut} payloads of the volume`);
   t.true(volume.calls.length < 40, `${volume.calls.length} of 40 reads were started`);
   client.socket.resume();
   t.is((await Promise.all(reads)).length, 40);
   client.destroy();
 });
 
+for (const [what, count, ask] of [
+  ['refused requests', 12_000, async (client: NbdClient) => await errnoOf(client.read(2 * MIB, 1))],
+  ['block status', 1_500, async (client: NbdClient) => (await client.blockStatus(0, MIB)).size],
+] as const) {
+  test(`replies that no bytes in flight stand for have a bound as well: ${what} of a peer that reads nothing`, async (t) => {
+    const { address, volume, server } = await serve(t, {}, { limits: { replyBytesQueuedMax: 64 * KIB, bytesInFlightMax: 64 * MIB } });
+    for (let offset = 0; offset < MIB; offset += 8192) volume.write(offset, Buffer.alloc(4096), false, () => undefined);
+    const client = await NbdClient.open(address, { contexts: [CONTEXT_ALLOCATION] });
+    client.socket.pause();
+    const answers = Array.from({ length: count }, async () => await ask(client));
+    client.socket.pause();
+    const most = await untilHeldBack(server, count);
+    t.true(most <= 68 * KIB, `${most} bytes of replies wait`);
+    client.socket.resume();
+    for (const answer of await Promise.all(answers)) t.is(answer, what === 'block status' ? 1 : ERRNO.EINVAL);
+    client.destroy();
+  });
+}
+
 test('replies that nobody takes for too long close the connection and release the slab', async (t) => {
   const clock = new ManualClock();
   const { address, volume, server, faults } = await serve(t, { sizeBytes: 8 * MIB }, { clock, limits: { replyStall_ms: 5000 } });
   const client = await NbdClient.open(address);
+  t.teardown(() => client.destroy());
   const read = t.throwsAsync(client.read(0, 8 * MIB));
   client.socket.pause();
   await until(() => volume.payloadsOut === 1);
   clock.advance(4000);
   t.is(server.gauges().connections, 1);
   clock.advance(4000);
-  await until(() => server.gauges().connections === 0);
   t.deepEqual(faults, ['the replies are not being read']);
+  await until(() => server.gauges().connections === 0);
   t.is(volume.payloadsOut, 0);
   client.destroy();
   await read;
@@ -137,9 +205,9 @@ test('a handshake that is not finished in time is cut off; a finished one never 
   clock.advance(9_999);
   t.is(server.gauges().connections, 3);
   clock.advance(1);
+  t.is(faults.length, 2);
   await silent.untilClosed();
   await halfway.untilClosed();
-  t.is(faults.length, 2);
   clock.advance(3_600_000);
   await done.flush();
   done.destroy();
@@ -149,15 +217,16 @@ test('a write payload that stops arriving gives its budget back', async (t) => {
   const clock = new ManualClock();
   const { address, server, volume, faults } = await serve(t, {}, { clock, limits: { payloadTimeout_ms: 5000 } });
   const client = await NbdClient.open(address);
+  t.teardown(() => client.destroy());
   client.send(Buffer.concat([requestHeader({ type: CMD.WRITE, length: 500_000 }, 1), Buffer.alloc(1000)]));
   await until(() => server.gauges().payloadBytes === 500_000);
   clock.advance(4000);
   t.is(server.gauges().connections, 1);
   clock.advance(3000);
+  t.deepEqual(faults, ['a write payload stopped arriving']);
   await client.untilClosed();
   await until(() => server.gauges().connections === 0);
   t.is(server.gauges().payloadBytes, 0);
-  t.deepEqual(faults, ['a write payload stopped arriving']);
   t.deepEqual(volume.calls, []);
 });
 

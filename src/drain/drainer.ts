@@ -15,6 +15,8 @@ const GIVE_UP_AFTER = 3;
 const SEGMENTS_PER_PUBLISH = 32;
 
 export interface DrainHost {
+  /** Makes durable that segments of the repository may be this array's from now on, before the first one is published. */
+  publishes(): Promise<void>;
   /** Makes the drained cursor durable, then moves the tail. */
   advance(drainedSeq: SegmentSeq): Promise<void>;
   /** The stripes' content of blocks whose journal copies are gone: to slab pages, verified; false when one cannot be had. */
@@ -63,6 +65,7 @@ export class Drainer {
    */
   async drain(toSeq: SegmentSeq): Promise<number> {
     const journal = this.#journal;
+    await this.#host.publishes();
     const from = journal.drainedSeq;
     const limit = Math.min(toSeq, journal.headSeq);
     if (from >= limit) return 0;

@@ -196,6 +196,7 @@ export class ArrayEngine {
       this.reader,
       link.backup,
       {
+        publishes: () => this.checkpointer.recordPublisher(link.state?.epoch ?? 0),
         advance: (drainedSeq) => this.checkpointer.advance({ drainedSeq }),
         recover: async (blocks, pages) => {
           const { from } = await this.recovery.recover(blocks, pages, { trusted: true, locked: false, repair: false, ringFirst: false });

@@ -44,6 +44,8 @@ export class ArrayState {
   readonly damagedInRing = new Map<number, number>();
   epoch: number;
   protection: 'full' | 'seeding' | 'unprotected' = 'unprotected';
+  /** Checkpoint.publishEpoch; 0: not known. */
+  publishEpoch = 0;
   /** Set when the array cannot go on at all. */
   failure: KeelsonError | null = null;
   readonly #alarms = new Map<string, Alarm>();

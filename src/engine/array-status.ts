@@ -13,6 +13,12 @@ export function arrayStatus(engine: ArrayEngine) {
   const alarms = [...state.alarms];
   const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
   if (link === null) alarm('UNPROTECTED', 'UNPROTECTED: no backup target is configured', 'set backup.url');
+  else if (link.lastError?.code === 'BACKUP_FENCED')
+    alarm(
+      'BACKUP_FENCED',
+      link.lastError.describe(),
+      'the ring keeps everything meanwhile; stop the other process, then start this server again: docs/operations.md, "Another process has taken the backup"',
+    );
   else if (!link.isOpen && link.lastError !== null)
     alarm('BACKUP_UNREACHABLE', link.lastError.describe(), 'the ring keeps everything meanwhile; check the backup host');
   else if (link.state !== null && link.state.weakness !== '')

@@ -183,6 +183,7 @@ async function assembleFrom(
     .map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
   const state = new ArrayState(shape, membership.epoch, members, records, paths, integrity, Uint8Array.from(checkpoint.stripeBitmap));
   state.protection = checkpoint.protection;
+  state.publishEpoch = checkpoint.publishEpoch ?? 0;
   checkProtection(settings, state, options.restoring === true);
   raiseAlarms(state, membership);
   await loadIntegrity(state, slabRegion(slab, plan.segmentBuffersAt, plan.segmentBuffers * shape.segmentBytes), checkpoint.destagedSeq);

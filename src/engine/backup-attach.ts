@@ -7,12 +7,14 @@ import { BackupLink } from './backup-link.js';
 /** Connects the array and its repository: who may write, and from where draining goes on. */
 export function attachBackup(engine: ArrayEngine, backup: Backup): void {
   const { state, parts } = engine;
+  const writer = 1 + parts.random.u32();
   const link = new BackupLink(
     backup,
     parts.clock,
     () => ({
       arrayUuid: state.shape.arrayUuid,
       epoch: state.epoch,
+      writer,
       volumeBytes: engine.volumeBytes,
       create: true,
       drainedLsn: drainedLsn(engine),
@@ -46,6 +48,14 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
       expected: `LSN ${cursorLsn}`,
     });
   }
+  // An LSN says nothing then: a copy of the array counts on from the same ones.
+  if (state.publishEpoch > 0 && found.segmentEpoch > state.publishEpoch)
+    throw mismatch(
+      engine,
+      `a segment up to LSN ${found.headLsn}, published under epoch ${found.segmentEpoch}`,
+      `none from under a later epoch than ${state.publishEpoch}, the last that this array published under`,
+      'another process went on with this repository, from a copy of the array perhaps: docs/operations.md, "Another process has taken the backup"',
+    );
   if (found.headLsn === cursorLsn) return;
   for (let seq = journal.tailSeq; seq < journal.headSeq; seq++) {
     const slot = table.slotOf(seq);
@@ -60,16 +70,21 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     await checkpointer.rewindDrained(journal.tailSeq);
     return;
   }
+  throw mismatch(
+    engine,
+    `repository head LSN ${found.headLsn}`,
+    `LSN ${cursorLsn}, up to which the array is drained, or one that the ring can continue from`,
+    'was the repository restored from an older copy, or is it written by another array?',
+  );
+}
+
+function mismatch({ state }: ArrayEngine, found: string, expected: string, action: string): KeelsonError {
   state.raise(
     'BACKUP_MISMATCH',
-    `the repository ends at LSN ${found.headLsn}, the array drained up to ${cursorLsn}`,
-    "check that the URL names this array's repository; keelson status goes on showing what is not drained",
+    `the repository and the array do not fit together: found ${found}; expected ${expected}`,
+    `${action}; keelson status goes on showing what is not drained`,
   );
-  throw new KeelsonError('BACKUP_AHEAD', 'the repository and the array do not fit together', {
-    found: `repository head LSN ${found.headLsn}`,
-    expected: `LSN ${cursorLsn}, or one that the ring can continue from`,
-    action: 'was the repository restored from an older copy, or is it written by another array?',
-  });
+  return new KeelsonError('BACKUP_AHEAD', 'the repository and the array do not fit together', { found, expected, action });
 }
 
 /** Highest LSN that is drained by the cursor. */

@@ -96,6 +96,13 @@ export class Checkpointer {
     return this.#request();
   }
 
+  /** From now on segments of the repository may be ours that were published under this epoch. To be durable before the first one is. */
+  recordPublisher(epoch: number): Promise<void> {
+    if (this.#state.publishEpoch >= epoch) return Promise.resolve();
+    this.#state.publishEpoch = epoch;
+    return this.#request();
+  }
+
   /** The journal has taken another member into use: from the next checkpoint on its copies are counted on. */
   recordRing(): Promise<void> {
     return this.#request();
@@ -250,6 +257,7 @@ export class Checkpointer {
       epochSettled,
       ...(state.tornAsWhole ? { tornAsWhole: true } : {}),
       protection: state.protection,
+      publishEpoch: state.publishEpoch,
       stripeBitmap: this.#durableBitmap,
       lost: state.lost.list,
       ring: describeRingEnd(this.#journal, destagedSeq),

@@ -216,6 +216,7 @@ async function writeAll(
     cleanShutdown: true,
     // A restore that is cut short must not be taken for the whole image: it says so until its last block is written.
     protection: options.identity !== undefined ? 'seeding' : options.settings.backup === null ? 'unprotected' : 'full',
+    publishEpoch: options.identity?.epoch ?? epoch,
     stripeBitmap: new Uint8Array(Math.ceil(shape.stripes / 8)),
   };
   for (const [index, device] of devices.entries()) {

@@ -56,8 +56,7 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
     .text(CHECKPOINT_MAGIC, 8)
     .u32(CHECKPOINT_VERSION)
     .u32(anyLost ? INCOMPATIBLE_LOST : 0)
-    .u32(0)
-    .u32(0);
+    .u64(checkpoint.publishEpoch ?? 0);
   record.u64(checkpoint.generation).u64(checkpoint.epoch);
   record.bytes(uuidToBytes(arrayUuid));
   record.u64(checkpoint.destagedSeq).u64(checkpoint.drainedSeq).u64(checkpoint.tailSeq);
@@ -164,7 +163,9 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
     });
   }
   try {
-    const record = new RecordReader(bytes).seek(56);
+    const record = new RecordReader(bytes).seek(16);
+    const publishEpoch = record.u64();
+    record.seek(56);
     const destagedSeq = record.u64();
     const drainedSeq = record.u64();
     const tailSeq = record.u64();
@@ -192,6 +193,7 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
       ...((flags & FLAG_EPOCH_SETTLED) !== 0 ? { epochSettled: true } : {}),
       ...((flags & FLAG_TORN_AS_WHOLE) !== 0 ? { tornAsWhole: true } : {}),
       protection,
+      ...(publishEpoch === 0 ? {} : { publishEpoch }),
       stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),
       ...(lost.ranges.length > 0 || lost.more ? { lost } : {}),
       ...(ring === null ? {} : { ring }),

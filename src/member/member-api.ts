@@ -100,6 +100,8 @@ export interface Checkpoint {
   /** Rows that a crash tore are not written again yet, and counted on a data member that is lost by now: of these its absence does not say that their lost blocks are in the ring. */
   readonly tornAsWhole?: boolean;
   readonly protection: 'full' | 'seeding' | 'unprotected';
+  /** No segment of the repository that was published under a higher epoch is this array's. Left out by earlier versions. */
+  readonly publishEpoch?: number;
   /** One bit a stripe: 1 = its integrity entries are valid; 0 = never written, reads as zeroes. */
   readonly stripeBitmap: Uint8Array;
   /** Left out: none. */

@@ -49,6 +49,8 @@ export interface Backup {
 export interface BackupOpen {
   readonly arrayUuid: string;
   readonly epoch: number;
+  /** A number of this process alone: of two writers with one epoch the one that holds the lease goes on. Left out: 0, which no other is held against. */
+  readonly writer?: number;
   readonly volumeBytes: Bytes;
   readonly create: boolean;
   /** What the array knows to be drained: segments beyond a HEAD that ends before it were published, and are not cleared away as leftovers. */
@@ -65,6 +67,8 @@ export interface BackupState {
   readonly epoch: number;
   /** The image is exact at this LSN. 0 in a new repository. */
   readonly headLsn: Lsn;
+  /** Epoch of whoever published the newest segment; 0 when there is none. */
+  readonly segmentEpoch: number;
   readonly segments: number;
   readonly storedBytes: Bytes;
   /** '' when fsync and atomic rename are there; else which weaker fallback is in use. */

@@ -30,8 +30,17 @@ export interface Ambient {
 
 export const systemAmbient: Ambient = { unique: randomUUID, wall: () => Date.now() };
 
+/** Who may write. */
+export interface Lease {
+  /** The newest epoch that took it; 0 when none did. */
+  readonly epoch: number;
+  /** BackupOpen.writer of whoever took it; 0 when that is not known. */
+  readonly writer: number;
+}
+
 const METADATA_MAGIC = 'KLSNMETA';
 const LEASE_MAGIC = 'KLSNLEAS';
+const LEASE_BYTES = 16;
 
 /** The small files of a repository: config, lease, HEAD, metadata; and the removal of what an interrupted publish left. */
 export class RepositoryFiles {
@@ -89,22 +98,24 @@ export class RepositoryFiles {
     await this.#replace(headName(head.epoch), encodeHead(head, config.key));
   }
 
-  /** The newest epoch that took the lease; 0 when none did. */
-  async lease(config: RepositoryConfig): Promise<number> {
+  async lease(config: RepositoryConfig): Promise<Lease> {
     const file = await this.#optional(LEASE_NAME);
-    if (file === null) return 0;
+    if (file === null) return { epoch: 0, writer: 0 };
     const body = unseal(LEASE_MAGIC, LEASE_NAME, file).authentic(config.key);
-    if (body.length !== 8) throw corruptFile(LEASE_NAME, `body of ${body.length} bytes`, '8 bytes');
+    // Earlier versions did not say which process.
+    if (body.length !== 8 && body.length !== LEASE_BYTES)
+      throw corruptFile(LEASE_NAME, `body of ${body.length} bytes`, `${LEASE_BYTES} bytes`);
     try {
-      return new RecordReader(body).u64();
+      const reader = new RecordReader(body);
+      return { epoch: reader.u64(), writer: body.length === 8 ? 0 : reader.u64() };
     } catch (error) {
       throw corruptFile(LEASE_NAME, error instanceof Error ? error.message : String(error), 'an epoch');
     }
   }
 
-  async putLease(epoch: number, config: RepositoryConfig): Promise<void> {
-    const body = new Uint8Array(8);
-    new RecordWriter(body).u64(epoch);
+  async putLease({ epoch, writer }: Lease, config: RepositoryConfig): Promise<void> {
+    const body = new Uint8Array(LEASE_BYTES);
+    new RecordWriter(body).u64(epoch).u64(writer);
     await this.#replace(LEASE_NAME, seal(LEASE_MAGIC, body, config.key));
   }
 

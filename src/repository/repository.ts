@@ -17,7 +17,7 @@ import { type Compression, FrameCodec } from './frame-codec.js';
 import { HASH_BYTES, type Head } from './head.js';
 import { RepositoryImage } from './image.js';
 import { metadataName, segmentName, temporaryName } from './names.js';
-import { type Ambient, RepositoryFiles, systemAmbient } from './repository-files.js';
+import { type Ambient, type Lease, RepositoryFiles, systemAmbient } from './repository-files.js';
 import type { RepositoryConfig } from './repository-config.js';
 import { SCRYPT_DEFAULT, type ScryptCost, type SegmentCipher } from './repository-key.js';
 import { SALT_BYTES } from './segment-header.js';
@@ -167,11 +167,11 @@ export class Repository implements Backup {
   async #takeLease(config: RepositoryConfig, options: BackupOpen): Promise<Head> {
     const lease = await this.#files.lease(config);
     const before = await this.#files.head(config);
-    const newest = Math.max(lease, before?.epoch ?? 0);
-    if (newest > options.epoch) throw fenced(this.target, newest, options.epoch);
+    const newest = Math.max(lease.epoch, before?.epoch ?? 0);
+    if (newest > options.epoch || isOther(lease, options)) throw fenced(this.target, newest, options.epoch);
     if (before === null) await this.#files.refuseLostHead();
     else if (before.volumeBytes !== options.volumeBytes) throw otherSize(this.target, before.volumeBytes, options.volumeBytes);
-    if (lease < options.epoch) await this.#files.putLease(options.epoch, config);
+    if (lease.epoch < options.epoch) await this.#files.putLease(leaseOf(options), config);
     const head = (await this.#files.head(config)) ?? emptyHead(config.arrayUuid, options);
     if (head.epoch > options.epoch) throw fenced(this.target, head.epoch, options.epoch);
     if (before !== null && head.epoch === options.epoch) return head;
@@ -183,9 +183,9 @@ export class Repository implements Backup {
   async #refuseFenced(opened: Opened): Promise<void> {
     const { config, options } = opened;
     const lease = await this.#files.lease(config);
-    if (lease > options.epoch) throw fenced(this.target, lease, options.epoch);
+    if (lease.epoch > options.epoch || isOther(lease, options)) throw fenced(this.target, lease.epoch, options.epoch);
     // A fenced writer may have put its older lease over ours at the same moment.
-    if (lease < options.epoch) await this.#files.putLease(options.epoch, config);
+    if (lease.epoch < options.epoch) await this.#files.putLease(leaseOf(options), config);
   }
 
   /** A host that was put back to an earlier state between two publishes has lost the segments that this one continues. */
@@ -294,6 +294,7 @@ export class Repository implements Backup {
       volumeBytes: head.volumeBytes,
       epoch: head.epoch,
       headLsn: head.headLsn,
+      segmentEpoch: head.segmentEpoch,
       segments: head.segment === 0 ? 0 : head.segment - head.firstSegment + 1,
       storedBytes: head.storedBytes,
       weakness,
@@ -306,6 +307,15 @@ export class Repository implements Backup {
       action: 'correct backup.url',
     });
   }
+}
+
+function leaseOf({ epoch, writer = 0 }: BackupOpen): Lease {
+  return { epoch, writer };
+}
+
+/** Two copies of an array come to the same epochs: then the one that holds the lease goes on. */
+function isOther(lease: Lease, { epoch, writer = 0 }: BackupOpen): boolean {
+  return lease.epoch === epoch && lease.writer !== 0 && writer !== 0 && lease.writer !== writer;
 }
 
 function emptyHead(arrayUuid: string, options: BackupOpen): Head {
@@ -334,8 +344,8 @@ function otherSize(target: string, found: Bytes, ours: Bytes): KeelsonError {
 function fenced(target: string, found: number, ours: number): KeelsonError {
   return new KeelsonError('BACKUP_FENCED', `another process has taken the array and its backup at ${target}`, {
     found: `a writer of epoch ${found}`,
-    expected: `none newer than our epoch ${ours}`,
-    action: 'stop this process; the newer one goes on',
+    expected: `none of our epoch ${ours} or a newer one`,
+    action: 'stop one of the two',
   });
 }
 

@@ -28,7 +28,7 @@ export class BackupWatch {
   #troubledAt_us = Number.NEGATIVE_INFINITY;
   onFault: (kind: string) => void = () => {};
   readonly #past = new TargetPast(this.host, () => this.#floor);
-  readonly #newer = new NewerWriter();
+  readonly #newer = new NewerWriter(this.host, () => this.onFault('newer-writer-published'));
   /** The host was put back to an earlier state, and the engine does not know yet; when. */
   #putBack = false;
   #putBackAt_us = 0;
@@ -56,9 +56,10 @@ export class BackupWatch {
     return this.#scheduler.now_us - this.#troubledAt_us < TROUBLE_US;
   }
 
-  /** Another process has taken the repository, and the engine knows: it reads nothing there any more. */
+  /** Another process has taken the repository, or gone on with it, and the engine knows: it reads nothing there any more. */
   isTakenFrom(engine: ArrayEngine | null): boolean {
-    return engine?.link?.lastError?.code === 'BACKUP_FENCED';
+    const code = engine?.link?.lastError?.code;
+    return code === 'BACKUP_FENCED' || (code === 'BACKUP_AHEAD' && this.#newer.isForeign);
   }
 
   /** Who may not be stopped now has a member of which it does not know that it is gone: it is made to write to all. */
@@ -111,7 +112,7 @@ export class BackupWatch {
 
   /** What was drained can be had from the host. */
   whole(engine: ArrayEngine): boolean {
-    return !this.#putBack && engine.link?.isFinal !== true && !this.#newer.isNewerThan(engine);
+    return !this.#putBack && engine.link?.isFinal !== true && !this.#newer.isNewerThan(engine) && !this.#newer.isForeign;
   }
 
   /** The host is restored from an earlier state of its own. False when it has none. */
@@ -125,7 +126,7 @@ export class BackupWatch {
   }
 
   takeOver(engine: ArrayEngine, writer: SimulatedProcess, random: Random): Promise<boolean> {
-    return this.#newer.take(this.host, writer, engine, 3 + random.below(3));
+    return this.#newer.take(writer, engine, random);
   }
 
   /** The members were made anew from what the host has: what was before is of another history. */
@@ -147,18 +148,33 @@ export class BackupWatch {
     const finding = this.#newer.look(engine);
     if (finding !== null) this.#news.fail(finding);
     if (!link.isFinal) return;
-    const code = link.lastError?.code;
-    if (this.isTakenFrom(engine)) {
-      if (!this.#newer.wasThere)
-        this.#news.fail({ promise: 'P10', message: 'the engine was fenced off its backup, and no newer writer was there' });
-      else if (this.#begins(engine, restart)) this.#news.count('P10');
-    } else if (!this.#past.isBehind) this.#news.fail({ promise: 'P3', message: `the backup is given up: ${link.lastError?.describe()}` });
-    else if (code === 'BACKUP_AHEAD' && !engine.state.alarms.some((alarm) => alarm.code === 'BACKUP_MISMATCH'))
+    if (this.isTakenFrom(engine)) this.#takeBack(engine, restart);
+    else if (!this.#past.isBehind) this.#news.fail({ promise: 'P3', message: `the backup is given up: ${link.lastError?.describe()}` });
+    else if (this.#saysNothing(engine))
       this.#news.fail({ promise: 'P9', message: 'the backup was put back to an earlier state, and status does not say so' });
     else if (this.#begins(engine, restart)) {
       this.#floor = this.#past.undo();
       this.#putBack = false;
       this.#news.count('P3');
+    }
+  }
+
+  #saysNothing({ link, state }: ArrayEngine): boolean {
+    return link?.lastError?.code === 'BACKUP_AHEAD' && !state.alarms.some(({ code }) => code === 'BACKUP_MISMATCH');
+  }
+
+  /** The administrator stops the other writer; puts back the files of the repository, when the array does not want what that has made of them; and begins the server anew. */
+  #takeBack(engine: ArrayEngine, restart: () => boolean): void {
+    const finding = this.#newer.judge(engine);
+    if (!this.#newer.wasThere)
+      this.#news.fail({ promise: 'P10', message: 'the engine was fenced off its backup, and no newer writer was there' });
+    else if (finding !== null) this.#news.fail(finding);
+    else if (this.#newer.stopIfNoticed(this.#scheduler.now_us) && this.#begins(engine, restart)) {
+      if (this.#newer.isForeign && (this.#newer.known || engine.link?.lastError?.code === 'BACKUP_AHEAD')) {
+        this.#newer.undo();
+        this.#past.forget();
+      }
+      this.#news.count('P10');
     }
   }
 
@@ -174,6 +190,7 @@ export class BackupWatch {
 
   /** P3, P7, P9: what would be left if the host lost its power and everything else were gone. */
   async look(history: VolumeHistory, exact: boolean): Promise<void> {
+    if (this.#newer.isForeign) return;
     const reader = new SimulatedProcess(this.#scheduler, seededRandom(this.#random.u32()), new Map(), new Map());
     const finding = await checkImage(this.host, reader, history, this.#floor, exact, this.#random, this.#news.count);
     reader.alive = false;
@@ -182,15 +199,17 @@ export class BackupWatch {
 
   /** The end of a run: drains until nothing is left, then the backup alone has it all. */
   async finish(engine: ArrayEngine, process: SimulatedProcess, history: VolumeHistory, restart: () => boolean): Promise<void> {
+    this.#newer.stop();
     // Without anything to drain nobody would ever look.
-    if (this.#putBack && engine.link !== null) engine.link.failed(new KeelsonError('BACKUP_UNREACHABLE', 'the connection was cut'));
+    if ((this.#putBack || this.#newer.isForeign) && engine.link?.isFinal === false)
+      engine.link.failed(new KeelsonError('BACKUP_UNREACHABLE', 'the connection was cut'));
     for (;;) {
       const error = await (engine.drainLoop?.drainNow() ?? Promise.resolve()).then(
         () => null,
         (reason: unknown) => KeelsonError.from(reason),
       );
       this.administer(engine, restart);
-      if (error === null && !this.#putBack) break;
+      if (error === null && !this.#putBack && !this.#newer.isForeign) break;
       await new Promise<void>((resolve) => void this.#scheduler.after(RETRY_US, process, EVENT.driver, resolve));
     }
     await this.look(history, true);

@@ -45,7 +45,7 @@ import { VolumeHistory } from './volume-history.js';
  *             the next start refuses until they are back. Devices from before a restore turn up again in the places of members.
  *   Target    connections break at any byte and after any effect, the host is down, full, slow, or denies permission, and loses its power: of a file what was synced is left, or more,
  *             of the directory what it was at its last sync, or since. It may be put back to an earlier state, and requests of a process that is dead arrive late.
- *   Others    want the members while they are in use, take them from a process that stands still and whose lock does not hold, or take the repository with a newer epoch.
+ *   Others    want the members while they are in use, take them from a process that stands still and whose lock does not hold, or take the repository and publish what is not ours.
  *   Clients   keep many requests in flight, overlapping each other: writes, reads, flushes, FUA, trims and zeroes, aligned to blocks, to sectors or not at all, down to 8 bytes.
  *             They may go away before their reply.
  *   Time      is the scheduler's. The wall clock may jump, forwards and backwards; the machine may be suspended.

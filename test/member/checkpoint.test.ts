@@ -35,6 +35,7 @@ test('a checkpoint comes back field for field, whatever the size of its bitmap',
       members,
       cleanShutdown: bitmapBytes % 2 === 0,
       protection: 'seeding',
+      publishEpoch: 2 ** 50 + bitmapBytes,
       lost,
       ring,
     });

@@ -1,4 +1,6 @@
 import test from 'ava';
+import { RecordWriter } from '../../src/base/codec.js';
+import { seal } from '../../src/repository/sealed-file.js';
 import { MemoryTarget } from './memory-target.js';
 import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, writer } from './rig.js';
 import { rejection } from './target-conformance.js';
@@ -11,6 +13,34 @@ test.serial('P10: an older epoch is refused at open', async (t) => {
   t.is((await rejection(t, repositoryOn(target).open(writer(4)))).code, 'BACKUP_FENCED');
   t.is((await repositoryOn(target).open(writer(5))).epoch, 5);
   t.is((await repositoryOn(target).open(writer(6))).epoch, 6);
+});
+
+test.serial(
+  'P10: of two writers with one epoch the one that holds the lease goes on, also over a connection that it makes anew',
+  async (t) => {
+    const target = new MemoryTarget();
+    const first = repositoryOn(target);
+    await first.open({ ...writer(5), writer: 11 });
+    t.is((await rejection(t, repositoryOn(target).open({ ...writer(5), writer: 12 }))).code, 'BACKUP_FENCED');
+    t.is((await repositoryOn(target).open({ ...writer(5), writer: 11 })).epoch, 5);
+    await first.publish(HEADER, pieces([]));
+    const second = repositoryOn(target);
+    await second.open({ ...writer(6), writer: 12 });
+    t.is((await rejection(t, first.publish({ ...HEADER, firstLsn: 2, lastLsn: 2 }, pieces([])))).code, 'BACKUP_FENCED');
+    t.is((await rejection(t, repositoryOn(target).open({ ...writer(6), writer: 11 }))).code, 'BACKUP_FENCED');
+    await second.publish({ ...HEADER, firstLsn: 2, lastLsn: 2 }, pieces([]));
+  },
+);
+
+test.serial('the lease of an earlier version, which does not say which process holds it, is taken at its epoch', async (t) => {
+  const target = new MemoryTarget();
+  await repositoryOn(target).open({ ...writer(5), writer: 11 });
+  const body = new Uint8Array(8);
+  new RecordWriter(body).u64(5);
+  const bytes = Buffer.from(seal('KLSNLEAS', body, null));
+  target.files.set('lease', { bytes, synced: bytes.length });
+  t.is((await repositoryOn(target).open({ ...writer(5), writer: 12 })).epoch, 5);
+  t.is((await rejection(t, repositoryOn(target).open({ ...writer(4), writer: 12 }))).code, 'BACKUP_FENCED');
 });
 
 test.serial('P10: a writer that was taken over can neither publish nor put metadata', async (t) => {

@@ -183,6 +183,20 @@ export const MUTATIONS: readonly Mutation[] = [
     put: '',
   },
   {
+    name: 'two processes with one epoch both go on with the repository',
+    file: 'repository/repository.js',
+    find: 'return lease.epoch === epoch && lease.writer !== 0 && writer !== 0 && lease.writer !== writer;',
+    put: 'return false;',
+    seeds: [152],
+  },
+  {
+    name: 'what another writer published counts as drained where it ends at an LSN of the ring',
+    file: 'engine/backup-attach.js',
+    find: 'if (state.publishEpoch > 0 && found.segmentEpoch > state.publishEpoch)',
+    put: 'if (found.segmentEpoch < 0)',
+    seeds: [458],
+  },
+  {
     name: 'the memory of a read is not given back',
     file: 'engine/read-path.js',
     find: 'this.#pages.free(request.memory, request.pages);',

@@ -31,6 +31,13 @@ export function arrayStatus(engine: ArrayEngine) {
     alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', 'replace the failed members now');
   if (journal.deadReason !== null)
     alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
+  const uncopied = state.protection === 'full' ? journal.segmentsWithoutCopy(journal.tailSeq) : 0;
+  if (uncopied > 0)
+    alarm(
+      'RING_WITHOUT_COPY',
+      `${uncopied} ring segments that the backup does not have are on no journal member any more: what is in them is safe in the stripes and in this process, which must not end before they are drained`,
+      'keelson drain --wait; do not stop the server before',
+    );
   if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq)
     alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
   const { waitsFor } = engine.rebuild;

@@ -314,10 +314,10 @@ export class Journal {
     this.#commit.flush(done);
   }
 
-  /** Undestaged segments that no healthy journal member holds any more. */
-  segmentsWithoutCopy(): number {
+  /** Segments, undestaged ones or those from another one on, that no healthy journal member holds any more. */
+  segmentsWithoutCopy(from: SegmentSeq = this.destagedSeq): number {
     let n = 0;
-    for (let seq = this.destagedSeq; seq <= this.headSeq; seq++) {
+    for (let seq = from; seq <= this.headSeq; seq++) {
       const slot = this.table.slotOf(seq);
       if (this.table.seq[slot] === seq && this.table.copies[slot] === 0) n++;
     }

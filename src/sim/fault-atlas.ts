@@ -196,6 +196,8 @@ export class FaultAtlas {
     if (this.engine === null || this.#restoring || this.#shape.journalMembers === 0 || this.engine.state.untrustedStripes > 0) return false;
     const { table, destagedSeq, headSeq } = this.engine.journal;
     for (let seq = destagedSeq; seq < headSeq; seq++) if ((table.memory[table.slotOf(seq)] as number) < 0) return false;
+    // What the backup has not cannot be had from it while another process has taken it.
+    if (this.#shape.backup && !this.backupServes(this.engine)) return false;
     return this.#harmed(-1).length === 0;
   }
 
@@ -214,7 +216,8 @@ export class FaultAtlas {
 
   /** The host of the backup may lose what it has: the stripes and the ring do without. */
   mayDoWithoutBackup(): boolean {
-    return this.engine !== null && this.backupServes(this.engine) && !this.needsBackup && !this.#harmed(-1).some((i) => this.holdsData(i));
+    if (this.engine === null || !this.backupServes(this.engine) || !this.mayStop()) return false;
+    return !this.needsBackup && !this.#harmed(-1).some((i) => this.holdsData(i));
   }
 
   /** Some blocks may be in the backup alone: of rows that lost more than parity covers, or lost something and were torn. */
@@ -252,11 +255,17 @@ export class FaultAtlas {
     return everyOneBeside(this.engine === null ? this.#undestaged : this.#copiesOf(this.engine, this.engine.journal.destagedSeq), harmed);
   }
 
-  /** Of a ring of its own some member is left, and what is in no stripe is on it. */
+  /** Of a ring of its own some member is left, and what is in the ring is on it. */
   #journalSurvives(): boolean {
     if (this.engine === null || this.#shape.journalMembers === 0) return true;
     const harmed = this.#harmed(-1);
-    return this.#disks.some((_, index) => this.holdsRing(index) && !harmed.includes(index)) && this.#ringSurvives(harmed);
+    const someIsLeft = this.#disks.some((_, index) => this.holdsRing(index) && !harmed.includes(index));
+    return someIsLeft && everyOneBeside(this.#copiesOf(this.engine, this.engine.journal.tailSeq), harmed);
+  }
+
+  /** Of each segment that is still in the ring some member has a copy: without, the process may not end, in whatever order, before it is drained. */
+  mayStop(): boolean {
+    return this.engine !== null && this.engine.journal.segmentsWithoutCopy(this.engine.journal.tailSeq) === 0;
   }
 
   /** The members that hold each segment from this one on. */

@@ -412,7 +412,7 @@ class Simulation {
     const { engine } = this.#atlas;
     if (!this.#process.alive || engine === null || this.#stopping) return false;
     if (this.#atlas.mayCrash()) this.#crash('process-crash', 'restart');
-    else if (engine.state.members.every((member) => member?.state === 'online')) void this.#stop(engine);
+    else if (this.#atlas.mayStop() && engine.state.members.every((member) => member?.state === 'online')) void this.#stop(engine);
     else return false;
     return true;
   }

@@ -83,6 +83,27 @@ test.serial('P8: writes that were drained but never destaged come from the backu
   await fixture.close();
 });
 
+test.serial(
+  'P9: while what the backup does not have is on no journal member, status says that the server must not end before it is drained',
+  async (t) => {
+    const fixture = await ArrayFixture.create(t, { buffers: 5 });
+    const { engine } = fixture;
+    const warned = (): boolean => arrayStatus(engine).alarms.some(({ code }) => code === 'RING_WITHOUT_COPY');
+    const model = modelOf(fixture);
+    await model.fill();
+    await engine.destageLoop.drainAll();
+    t.false(warned());
+    fixture.kill([6, 7]);
+    await settleAfterLoss(fixture);
+    await replaceAll(fixture, [6, 7]);
+    t.true(warned(), 'the new members have what memory had, and no more');
+    await fixture.drain();
+    t.false(warned());
+    t.deepEqual((await model.verify()).wrong, []);
+    await fixture.close();
+  },
+);
+
 test.serial('P5: an array that crashed and comes back without its journal members is refused, not served from older data', async (t) => {
   const fixture = await ArrayFixture.create(t);
   const model = modelOf(fixture);

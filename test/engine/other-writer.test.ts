@@ -22,6 +22,11 @@ function contents(folder: string): ReadonlyMap<string, Buffer> {
   return new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name))]));
 }
 
+function repositoryIn(vault: string, memory: Uint8Array): Repository {
+  const target = targetFor(`file://${vault}`, { identity: '', knownHosts: '' });
+  return new Repository({ target, memory, checksums: loadAddon(), compression: 'none', passphrase: '' });
+}
+
 test('P3, P7, P10: what another process went on with is never taken for the array’s own, not even where it ends at an LSN of the ring; with the files of before the array goes on', async (t) => {
   const fixture = await ArrayFixture.create(t, SMALL);
   const vault = join(fixture.folder, 'vault');
@@ -40,13 +45,7 @@ test('P3, P7, P10: what another process went on with is never taken for the arra
   seededRandom(1).fill(memory);
   const crcs = new Uint32Array(1);
   loadAddon().crcRun(memory, 0, 0, 1, crcs, 0);
-  const copy = new Repository({
-    target: targetFor(`file://${vault}`, { identity: '', knownHosts: '' }),
-    memory,
-    checksums: loadAddon(),
-    compression: 'none',
-    passphrase: '',
-  });
+  const copy = repositoryIn(vault, memory);
   const identity = { arrayUuid: state.shape.arrayUuid, volumeBytes, create: false };
   await copy.open({ ...identity, epoch: state.epoch + 1, writer: WRITER });
   cpSync(vault, `${vault}-before`, { recursive: true });
@@ -85,13 +84,7 @@ test('P3, P7, P10: what another process went on with is never taken for the arra
   );
   await fixture.drain();
   t.is(drainedLsn(fixture.engine), fixture.engine.journal.nextLsn - 1);
-  const reader = new Repository({
-    target: targetFor(`file://${vault}`, { identity: '', knownHosts: '' }),
-    memory,
-    checksums: loadAddon(),
-    compression: 'none',
-    passphrase: '',
-  });
+  const reader = repositoryIn(vault, memory);
   await reader.open({ ...identity, epoch: 0, readOnly: true });
   const whole = new Uint8Array(1);
   await reader.lookup(7, 1, whole);

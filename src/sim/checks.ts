@@ -81,14 +81,21 @@ export async function checkAfterCrash(
 }
 
 /** What a restore gave: the volume of some moment with everything that was said to be drained (P7, P9), and from now on that is the volume. */
-export async function checkRestored(volume: BlockVolume, history: VolumeHistory, floor: number, count: Count): Promise<Finding | null> {
+export async function checkRestored(
+  volume: BlockVolume,
+  history: VolumeHistory,
+  floor: number,
+  count: Count,
+  again: () => Promise<boolean>,
+): Promise<Finding | null> {
   const order = new ImageOrder(history, floor);
   const shown: Int32Array[] = [];
-  const finding = await readAll(volume, history.blocks, (bytes, first) => {
+  const take = (bytes: Uint8Array, first: number): Finding | null => {
     shown.push(history.grid.shown(bytes, first * CELLS_A_BLOCK));
     count('P9', bytes.length / BLOCK_BYTES);
     return order.take(bytes, first);
-  });
+  };
+  const finding = await readAll(volume, history.blocks, take, again);
   const moment = history.moment();
   for (const [run, versions] of shown.entries())
     for (const [i, version] of versions.entries()) history.restored(run * RUN_BLOCKS * CELLS_A_BLOCK + i, version, moment);

@@ -267,14 +267,14 @@ class Simulation {
   async #serve(engine: ArrayEngine): Promise<void> {
     const { count } = this.#tally;
     this.#watch.lookAfter(engine, this.#process);
+    const again = (): Promise<boolean> => this.#outOfReach.again(this.#process, this.#stopping, () => this.#restart());
     if (this.#lost === 'restored') {
-      this.#tally.report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count)));
+      this.#tally.report(await this.#alive(checkRestored(engine.volume, this.#history, this.#backup?.floor ?? 0, count, again)));
       this.#lost = null;
       this.#crashed = null;
     }
     if (this.#crashed !== null) {
       const promise = this.#crashed === 'power-failure' ? 'P2' : 'P1';
-      const again = (): Promise<boolean> => this.#outOfReach.again(this.#process, this.#stopping, () => this.#restart());
       this.#tally.report(await this.#alive(checkAfterCrash(engine.volume, this.#history, promise, count, again)));
       this.#crashed = null;
     }

@@ -71,21 +71,36 @@ export class Fence {
     const now = this.#clock.now();
     const wall = this.#clock.wall();
     const queue = this.#members();
+    let ours = 0;
+    let strange: KeelsonError | null = null;
     const lane = async (region: SlabRegion): Promise<void> => {
       for (let member = queue.shift(); member !== undefined; member = queue.shift()) {
         if (member.state === 'failed') continue;
         try {
           await verifyEpoch(member, region);
+          ours++;
         } catch (error) {
           const failure = KeelsonError.from(error);
           // A member that cannot be read shows it to whoever needs it.
           if (failure.code === 'EPOCH_FENCED') this.taken(failure);
+          else if (failure.code === 'SUPERBLOCK_LOST') ours++;
+          else if (failure.code.startsWith('SUPERBLOCK_')) strange = failure;
         }
       }
     };
     await Promise.all(this.#lanes.map(lane));
+    // They can be read, and none is a member of this array any more: somebody makes something else of them.
+    if (ours === 0 && strange !== null) this.taken(gone(strange));
     if (this.#taken !== null) throw this.#taken;
     this.#lookedAt = now;
     this.#lookedAtWall = wall;
   }
+}
+
+function gone({ message }: KeelsonError): KeelsonError {
+  return new KeelsonError('EPOCH_FENCED', 'the members were taken over by another process', {
+    found: message,
+    expected: "this array's superblock on one of them",
+    action: 'stop this process; nothing more is written by it',
+  });
 }

@@ -24,8 +24,10 @@ export class JournalLoss {
   #goneSince_us = Number.POSITIVE_INFINITY;
   #plugged = 0;
   #lastGone_us = Number.NEGATIVE_INFINITY;
-  /** Members that will be back, with what is on them. */
+  /** Members that will be back, with what is on them; whether something had been done to them before. */
   readonly #away = new Map<SimulatedDisk, boolean>();
+  /** Every process since has been refused. */
+  #refused = true;
 
   constructor(atlas: FaultAtlas, scheduler: Scheduler, disks: readonly SimulatedDisk[]) {
     this.#atlas = atlas;
@@ -57,6 +59,7 @@ export class JournalLoss {
   outOfReach(random: Random, crash: () => void): boolean {
     if (!this.#atlas.mayLoseJournal() || !this.#atlas.mayCrash()) return false;
     crash();
+    this.#refused = true;
     for (const disk of this.#ring) {
       this.#away.set(disk, disk.touched);
       disk.touched = true;
@@ -72,18 +75,21 @@ export class JournalLoss {
     return this.#ring.reduce((sum, { plugged }) => sum + plugged, 0);
   }
 
-  /** A process opens the members. Refused until now, the array has not gone on without those that are back. */
+  /** A process opens the members. Refused until now, the array has not gone on without those that are back; one that died in its start may have. */
   starts(): void {
     for (const [disk, touched] of this.#away) {
       if (!disk.connected) continue;
-      disk.touched = touched;
+      if (this.#refused) disk.touched = touched;
       this.#away.delete(disk);
     }
+    this.#refused = false;
   }
 
   /** The start may be refused, since the journal was out of reach. */
   refuses({ code }: KeelsonError): boolean {
-    return this.#away.size > 0 && (code === 'JOURNAL_LOST' || code === 'JOURNAL_DAMAGED');
+    if (this.#away.size === 0 || (code !== 'JOURNAL_LOST' && code !== 'JOURNAL_DAMAGED')) return false;
+    this.#refused = true;
+    return true;
   }
 
   /** Some of it cannot be reached, and will be there again: a start may be refused until then. */

@@ -44,8 +44,8 @@ export class BlockSources {
     this.#offsets = Float64Array.from({ length: this.#codec.n }, (_, shard) => shard * BLOCK_BYTES);
   }
 
-  /** Looks at the blocks of a stripe. null, or a promise of what is wrong when the backup has to be asked. */
-  look(engine: ArrayEngine, history: VolumeHistory, random: Random): Promise<Finding | null> | null {
+  /** Looks at the blocks of a stripe. ringLost: all journal members are, whether or not the engine knows. null, or a promise of what is wrong when the backup has to be asked. */
+  look(engine: ArrayEngine, history: VolumeHistory, random: Random, ringLost: boolean): Promise<Finding | null> | null {
     const { geometry } = engine.state;
     const stripe = random.below(geometry.stripes);
     const first = stripe * geometry.stripeBlocks;
@@ -53,7 +53,7 @@ export class BlockSources {
     const missing: BlockIndex[] = [];
     for (let block = first; block < first + geometry.stripeBlocks; block++) {
       const shows = (bytes: Uint8Array): boolean => history.check(bytes, block * CELLS_A_BLOCK, Number.POSITIVE_INFINITY) === null;
-      if (!this.#inRing(engine, block, inRing, shows) && !this.#inShards(engine, block, shows)) missing.push(block);
+      if (!this.#inRing(engine, block, inRing, shows, ringLost) && !this.#inShards(engine, block, shows)) missing.push(block);
     }
     this.#run.count('P4', geometry.stripeBlocks);
     return missing.length === 0 ? null : this.#inBackup(engine, missing, history, random);
@@ -70,7 +70,13 @@ export class BlockSources {
     return places;
   }
 
-  #inRing({ journal }: ArrayEngine, block: BlockIndex, places: readonly number[], shows: (bytes: Uint8Array) => boolean): boolean {
+  #inRing(
+    { journal }: ArrayEngine,
+    block: BlockIndex,
+    places: readonly number[],
+    shows: (bytes: Uint8Array) => boolean,
+    ringLost: boolean,
+  ): boolean {
     const { table, index } = journal;
     // Zeroes are an entry in a header, and none of these is looked at: every member that has the segment has it.
     const zeroed = table.zeroes.some(
@@ -84,7 +90,7 @@ export class BlockSources {
       if (index.blockAt[place] !== block) return false;
       const slot = table.slotOfPlace(place);
       // Of a ring that was lost as a whole its memory is left (fault-atlas.ts).
-      const memory = table.copies[slot] === 0 ? table.memoryOf(place) : -1;
+      const memory = ringLost || table.copies[slot] === 0 ? table.memoryOf(place) : -1;
       if (memory >= 0 && shows(journal.slab.view.subarray(memory, memory + BLOCK_BYTES))) return true;
       return journal.members.some((member, position) => {
         if (((table.copies[slot] as number) & (1 << position)) === 0 || !journal.isOnline(position)) return false;

@@ -256,7 +256,7 @@ export class FaultAtlas {
   }
 
   /** Of a ring of its own some member is left, and what is in the ring is on it. */
-  #journalSurvives(): boolean {
+  get journalSurvives(): boolean {
     if (this.engine === null || this.#shape.journalMembers === 0) return true;
     const harmed = this.#harmed(-1);
     const someIsLeft = this.#disks.some((_, index) => this.holdsRing(index) && !harmed.includes(index));
@@ -284,7 +284,7 @@ export class FaultAtlas {
   /** The array must survive that everything stops now. */
   mayCrash(): boolean {
     if (this.coveredBeyondParity()) return true;
-    if (!this.#journalSurvives()) return false;
+    if (!this.journalSurvives) return false;
     return this.#disks.every((disk, index) => {
       if (!this.holdsData(index)) return true;
       if (this.#suspect(index) && (this.engine === null || this.engine.state.members[index]?.state === 'online')) return false;

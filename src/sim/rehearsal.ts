@@ -73,7 +73,7 @@ export class Rehearsals {
     const rehearses = !unsettled && this.#oneIn(random, ONE_IN_AT_RISK);
     if (!(looks || rehearses) || (atlas.engine !== null && !atlas.inDanger && random.below(ELSE_LESS) > 0)) return null;
     if (atlas.engine !== null && looks) {
-      const looked = this.#sources.look(atlas.engine, history, random);
+      const looked = this.#sources.look(atlas.engine, history, random, !atlas.journalSurvives);
       if (looked !== null) return looked;
     }
     if (!rehearses) return null;

@@ -13,9 +13,11 @@ import { assembleArray, memberPaths } from '../../src/engine/assemble.js';
 import { attachBackup } from '../../src/engine/backup-attach.js';
 import { createArray } from '../../src/engine/create.js';
 import type { EngineLog } from '../../src/engine/log.js';
+import { restoreArray } from '../../src/engine/restore-array.js';
 import { planSlab, slabBytesMin } from '../../src/engine/slab-plan.js';
 import { memberBytesFor } from '../../src/member/layout.js';
 import { Slab } from '../../src/memory/slab.js';
+import type { Backup } from '../../src/repository/backup.js';
 import { inlineStripePool } from '../../src/stripe/inline-pool.js';
 import type { StripePool, StripePoolOptions } from '../../src/stripe/stripe-pool.js';
 import { scratchFolder } from '../device/scratch-files.js';
@@ -94,20 +96,32 @@ export class ArrayFixture {
     this.engine = engine;
     this.provider = provider as unknown as FaultyProvider;
     if (settings.backup !== null) {
-      attachBackup(
-        engine,
-        createBackupClient({
-          slab: slab as unknown as Slab,
-          url: settings.backup.target.url,
-          identity: '',
-          knownHosts: '',
-          compression: 'none',
-          passphrase: '',
-        }),
-      );
+      attachBackup(engine, this.#backup(slab as unknown as Slab));
       await engine.link?.connect();
     }
     engine.start();
+  }
+
+  #backup(slab: Slab): Backup {
+    const url = this.settings.backup?.target.url ?? '';
+    return createBackupClient({ slab, url, identity: '', knownHosts: '', compression: 'none', passphrase: '' });
+  }
+
+  /** Everything but the backup is lost, and all is restored from that. */
+  async restore(): Promise<void> {
+    const { settings } = this;
+    await this.engine.stop();
+    for (const path of this.paths) rmSync(path);
+    await restoreArray({
+      settings,
+      force: true,
+      clock: systemClock,
+      log: SILENT,
+      provider: createDeviceProvider,
+      backup: (slab) => this.#backup(slab),
+      onProgress: () => {},
+    });
+    await this.start();
   }
 
   /** Dies at once and without warning, for the main thread and for stripe threads. */

@@ -1,14 +1,9 @@
-import { rmSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
-import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import { createDeviceProvider } from '../../src/device/provider.js';
-import { createBackupClient } from '../../src/drain/backup-client.js';
 import { arrayStatus } from '../../src/engine/array-status.js';
-import { restoreArray } from '../../src/engine/restore-array.js';
 import { BLOCK_LOST } from '../../src/repository/backup.js';
-import { ArrayFixture, SILENT } from './array-fixture.js';
+import { ArrayFixture } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 import { isLost, replaceAll, settleAfterLoss } from './loss-scenario.js';
 
@@ -81,34 +76,13 @@ test.serial(
   async (t) => {
     const scene = await withLostUndrained(t);
     const { fixture, model, lost } = scene;
-    const { settings } = fixture;
     t.true((await drainAll(t, fixture)) > 0);
     t.is(fixture.engine.drainer?.lostBlocks, lost.length);
     const has = new Uint8Array(model.blocks);
     await fixture.engine.link?.backup.lookup(0, model.blocks, has);
     for (let block = 0; block < model.blocks; block++) if ((has[block] === BLOCK_LOST) !== lost.includes(block)) t.fail(`block ${block}`);
     await exactlyLost(t, scene);
-    await fixture.engine.stop();
-
-    for (const path of fixture.paths) rmSync(path);
-    await restoreArray({
-      settings,
-      force: true,
-      clock: systemClock,
-      log: SILENT,
-      provider: createDeviceProvider,
-      backup: (slab) =>
-        createBackupClient({
-          slab,
-          url: settings.backup?.target.url ?? '',
-          identity: '',
-          knownHosts: '',
-          compression: 'none',
-          passphrase: '',
-        }),
-      onProgress: () => {},
-    });
-    await fixture.start();
+    await fixture.restore();
     await exactlyLost(t, scene);
     t.is(arrayStatus(fixture.engine).lost.bytes, lost.length * BLOCK_BYTES);
     for (const block of lost) t.true(await model.write(block, 1));

@@ -47,9 +47,9 @@ export class FormerDevices {
     look(LOOKS_MAX);
   }
 
-  /** All members are given up for new ones. */
-  keep(): void {
-    this.#former = this.#disks.map((disk) => disk.content());
+  /** All members are given up, for new ones, or to be made anew themselves: then what they were is nowhere any more. */
+  givenUp(forNew: boolean): void {
+    if (forNew) this.#former = this.#disks.map((disk) => disk.content());
     this.#inPlace.clear();
   }
 

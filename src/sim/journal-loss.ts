@@ -78,6 +78,7 @@ export class JournalLoss {
   /** A process opens the members. Refused until now, the array has not gone on without those that are back; one that died in its start may have. */
   starts(): void {
     for (const [disk, touched] of this.#away) {
+      if (!this.#refused) this.#away.set(disk, true);
       if (!disk.connected) continue;
       if (this.#refused) disk.touched = touched;
       this.#away.delete(disk);

@@ -431,7 +431,7 @@ class Simulation {
     this.#atlas.everythingLost();
     this.#watch.renewed();
     this.#lost = 'everything';
-    if (empty) this.#rare.former.keep();
+    this.#rare.former.givenUp(empty);
     for (const disk of this.#members) disk.renew(empty);
   }
 

@@ -145,6 +145,19 @@ export const FOUND: readonly Scenario[] = [
     '5 0 1 12 4000 5',
     '1665:drain:2515647320 2627:drain:1586052662 2682:target-power-failure:886597611 2767:loss-beyond-parity:1937291042 2846:loss-of-everything:4232917366 2881:target-down:1489915157 3287:target-put-back:335224952 3831:target-put-back:1158079194 3864:newer-writer:3482059049 3938:process-crash:178980289 3943:process-crash:3391496282',
   ),
+  found(
+    2710147,
+    '6 2 3 2 16384 4 262144 12 8 0 0',
+    '4 20000 4 12 1500 2000',
+    '836:slow-member:1609154193 1200:journal-out-of-reach:1123495029 1528:process-crash:1185281737',
+    [0, 47, 197, 818, 826, 834, 843, 2950, 4096],
+  ),
+  found(
+    2710226,
+    '4 2 0 3 4096 4 131072 20 8 1 0',
+    '8 20000 8 0 4000 2000',
+    '770:former-device:288601575 3191:loss-of-everything:177501995',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

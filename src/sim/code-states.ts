@@ -66,8 +66,6 @@ export const CODE_STATES: readonly CodeState[] = [
   state('drain: a segment is published', 'drain/drainer', 'this.publishes++'),
   state('drain: fails, the ring keeps everything', 'engine/drain-loop', "'drain failed; the ring keeps everything'"),
   state('drain: a segment without journal copies, from the stripes', 'drain/drainer', 'return this.#fromStripes(seq, memory)'),
-  state('drain: the backup host has less than it had published', 'engine/backup-attach', 'else await checkpointer.rewindDrained(seq + 1)'),
-  state('drain: it has nothing of what the ring holds', 'engine/backup-attach', 'await checkpointer.rewindDrained(journal.tailSeq)'),
   state('ring: no journal member is left, writes are refused', 'journal/group-commit', "gone('the write reached no journal member')"),
   state('ring: another process has the array', 'journal/group-commit', 'this.#refusal = error'),
   state('drain: holes are published', 'drain/drainer', 'if (holes.extents > 0) return holes'),

@@ -2,7 +2,6 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import ssh2 from 'ssh2';
 import { KeelsonError } from '../../src/base/errors.js';
 import { PacketReader, PacketSplitter, PacketWriter, REQUEST, RESPONSE, STATUS } from '../../src/repository/sftp-packets.js';
 import { CONNECT_TIMEOUT_MS, REPLY_TIMEOUT_MS } from '../../src/repository/sftp-session.js';
@@ -11,6 +10,7 @@ import { readWhole } from '../../src/repository/target.js';
 import { sshKeyPair } from '../../src/repository/ssh-key-pair.js';
 import { ManualClock } from '../nbd/manual-clock.js';
 import { scratchFolder } from './scratch.js';
+import { sshServer } from './ssh-server.js';
 import { rejection } from './target-conformance.js';
 
 const HOST = sshKeyPair();
@@ -55,17 +55,7 @@ async function hostOf(t: ExecutionContext, answer: (asked: Asked) => void, greet
     });
     channel.on('error', () => undefined);
   };
-  const server = new ssh2.Server({ hostKeys: [HOST.private] }, (client) => {
-    client.on('authentication', (context) => context.accept());
-    client.on('error', () => client.end());
-    client.on('session', (accept) => {
-      accept().on('subsystem', (acceptChannel) => serve(acceptChannel() as Duplex));
-    });
-    t.teardown(() => client.end());
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => server.close());
-  const { port } = server.address() as { port: number };
+  const port = await sshServer(t, [HOST.private], serve);
   writeFileSync(join(folder, 'id'), CLIENT.private, { mode: 0o600 });
   writeFileSync(join(folder, 'known_hosts'), `[127.0.0.1]:${port} ${HOST.public}\n`);
   const clock = new ManualClock();

@@ -28,6 +28,11 @@ test('a hashed name is known', (t) => {
   t.is(judge(`${hash('vault')} ${ONE}`, 'vault', 22, ONE), null);
   t.is(judge(`${hash('[10.0.0.1]:2022')} ${ONE}`, '10.0.0.1', 2022, ONE), null);
   t.is(judge(`${hash('vault')} ${ONE}`, 'other', 22, ONE)?.code, 'BACKUP_HOST_KEY');
+  t.is(
+    judge(`${hash('vault').replace('|1|', '|2|')} ${ONE}`, 'vault', 22, ONE)?.code,
+    'BACKUP_HOST_KEY',
+    'a hash that nobody has described',
+  );
 });
 
 test('lists, wildcards and negation are as in OpenSSH', (t) => {

@@ -1,10 +1,13 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import ssh2 from 'ssh2';
 import { type EmbeddedServer, startEmbeddedServer } from '../../src/repository/embedded-server.js';
 import { targetFor } from '../../src/repository/open-target.js';
+import { serveSftp } from '../../src/repository/sftp-server.js';
 import { sshKeyPair } from '../../src/repository/ssh-key-pair.js';
 import { scratchFolder } from './scratch.js';
+import { sshServer } from './ssh-server.js';
 import { conformance, put, rejection } from './target-conformance.js';
 
 async function serverIn(t: ExecutionContext, folder: string, port = 0): Promise<EmbeddedServer> {
@@ -50,6 +53,18 @@ test('sftp: a changed host key is refused, naming both fingerprints', async (t) 
   t.regex(error.found ?? '', /SHA256:/);
   t.regex(error.expected ?? '', /SHA256:.*line 1/);
   t.not(error.found, error.expected);
+});
+
+test('sftp: a server with several host keys is asked for one that is known', async (t) => {
+  const folder = scratchFolder(t);
+  const known = ssh2.utils.generateKeyPairSync('ecdsa', { bits: 256 });
+  const port = await sshServer(t, [sshKeyPair().private, known.private], (channel) => void serveSftp(channel, folder));
+  const [identity, knownHosts] = [join(folder, 'id'), join(folder, 'known_hosts')];
+  writeFileSync(identity, sshKeyPair().private, { mode: 0o600 });
+  writeFileSync(knownHosts, `[127.0.0.1]:${port} ${known.public}\n`);
+  const target = targetFor(`sftp://me@127.0.0.1:${port}/vault`, { identity, knownHosts });
+  t.teardown(() => target.close());
+  await t.notThrowsAsync(target.open(true));
 });
 
 test('sftp: a key the host does not know is BACKUP_AUTH, and so is one that cannot be read', async (t) => {

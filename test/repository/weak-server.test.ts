@@ -1,12 +1,12 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import ssh2 from 'ssh2';
 import { targetFor } from '../../src/repository/open-target.js';
 import { serveSftp } from '../../src/repository/sftp-server.js';
 import { sshKeyPair } from '../../src/repository/ssh-key-pair.js';
 import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, writer } from './rig.js';
 import { scratchFolder } from './scratch.js';
+import { sshServer } from './ssh-server.js';
 import { conformance } from './target-conformance.js';
 
 const HOST = sshKeyPair();
@@ -24,18 +24,7 @@ async function weakServer(t: ExecutionContext): Promise<WeakServer> {
   const folder = scratchFolder(t);
   const directory = join(folder, 'host');
   mkdirSync(directory);
-  const server = new ssh2.Server({ hostKeys: [HOST.private] }, (client) => {
-    client.on('authentication', (context) => context.accept());
-    client.on('error', () => client.end());
-    client.on('session', (accept) => {
-      accept().on('subsystem', (acceptChannel) => void serveSftp(acceptChannel(), directory, []));
-    });
-    t.teardown(() => client.end());
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.teardown(() => server.close());
-  const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const port = await sshServer(t, [HOST.private], (channel) => void serveSftp(channel, directory, []));
   const identity = join(folder, 'id');
   const knownHosts = join(folder, 'known_hosts');
   writeFileSync(identity, CLIENT.private, { mode: 0o600 });

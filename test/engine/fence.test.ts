@@ -1,3 +1,4 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import test from 'ava';
 import { type Clock, systemClock } from '../../src/base/clock.js';
 import type { KeelsonError } from '../../src/base/errors.js';
@@ -92,6 +93,23 @@ test.serial('P10: what was journaled before is not written to the stripes of an 
   engine = fixture.engine;
   t.deepEqual((await model.verify()).wrong, []);
   await fixture.close();
+});
+
+test.serial('P10: a process whose members somebody has made something else of writes nothing to them', async (t) => {
+  let stood_ms = 0;
+  const clock: Clock = { ...systemClock, now: () => systemClock.now() + stood_ms };
+  const fixture = await ArrayFixture.create(t, { backup: false, stripes: 6, segments: 12, clock });
+  const { engine } = fixture;
+  const before = fixture.paths.slice(6).map((path) => {
+    const bytes = Buffer.alloc(statSync(path).size, 0x5a);
+    writeFileSync(path, bytes);
+    return bytes;
+  });
+  stood_ms = 1000;
+  t.is(await answer((done) => engine.volume.write(0, Buffer.alloc(BLOCK_BYTES, 1), false, done)), 'EPOCH_FENCED');
+  t.is((await engine.fatal).code, 'EPOCH_FENCED');
+  await fixture.engine.stop();
+  for (const [i, path] of fixture.paths.slice(6).entries()) t.true(readFileSync(path).equals(before[i] as Buffer));
 });
 
 test.serial('a change of the membership that is being written is not taken for another process at work', async (t) => {

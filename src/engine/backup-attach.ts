@@ -13,7 +13,8 @@ export function attachBackup(engine: ArrayEngine, backup: Backup): void {
     parts.clock,
     () => ({
       arrayUuid: state.shape.arrayUuid,
-      epoch: state.epoch,
+      // The one that every member knows: a later one, whose raise a crash cuts short, would be the next process's as well.
+      epoch: engine.journal.epoch,
       writer,
       volumeBytes: engine.volumeBytes,
       create: true,

@@ -5,6 +5,7 @@ import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { drainedLsn } from '../../src/engine/backup-attach.js';
 import { arrayStatus } from '../../src/engine/array-status.js';
+import type { BackupLink } from '../../src/engine/backup-link.js';
 import { loadAddon } from '../../src/native/load.js';
 import { targetFor } from '../../src/repository/open-target.js';
 import { Repository } from '../../src/repository/repository.js';
@@ -90,5 +91,27 @@ test('P3, P7, P10: what another process went on with is never taken for the arra
   await reader.lookup(7, 1, whole);
   t.is(whole[0], 1, 'what was written while it was fenced is there');
   await reader.close();
+  await fixture.close();
+});
+
+test('P3: what a process published without a member to record its cursor is known for the array’s own at the next start, which comes to the epoch that it could not raise', async (t) => {
+  const fixture = await ArrayFixture.create(t, SMALL);
+  const model = new BlockModel(() => fixture.engine.volume, 8);
+  await model.write(0, 4);
+  const { backup } = fixture.engine.link as BackupLink;
+  const publish = backup.publish.bind(backup);
+  backup.publish = async (...args) => {
+    fixture.kill(fixture.paths.map((_, index) => index));
+    return publish(...args);
+  };
+  await t.throwsAsync(fixture.drain());
+  // It goes on to raise its epoch on members of which none is left.
+  t.true(fixture.engine.state.epoch > fixture.engine.journal.epoch);
+  await fixture.engine.link?.connect();
+  await fixture.crash();
+  await fixture.start();
+  t.is(fixture.engine.link?.lastError, null);
+  t.is(drainedLsn(fixture.engine), fixture.engine.journal.nextLsn - 1, 'the cursor follows what is there');
+  t.deepEqual((await model.verify()).wrong, []);
   await fixture.close();
 });

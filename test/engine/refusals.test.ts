@@ -166,6 +166,27 @@ test('a backup that is attached to an array with data, or that is older than wha
   await other.close();
 });
 
+test('a backup that is added before the first write has everything from the start', async (t) => {
+  const fixture = await ArrayFixture.create(t, { ...SMALL, backup: false });
+  await fixture.engine.stop();
+  Object.assign(fixture.settings, { backup: settingsOf(fixture.folder, SMALL).backup });
+  await fixture.start();
+  t.is(fixture.engine.link?.lastError?.code, undefined);
+  t.deepEqual(arrayStatus(fixture.engine).alarms, []);
+  const model = new BlockModel(() => fixture.engine.volume, fixture.engine.state.geometry.volumeBlocks);
+  t.true(await model.write(0, 4, 'data', true));
+  // It is so on the members at once, not with the next checkpoint.
+  for (const path of fixture.paths) cpSync(path, `${path}-crash`);
+  await fixture.engine.stop();
+  for (const path of fixture.paths) renameSync(`${path}-crash`, path);
+  await fixture.start();
+  t.is(fixture.engine.link?.lastError?.code, undefined, 'nor after a crash');
+  await fixture.drain();
+  await fixture.restore();
+  t.deepEqual((await model.verify()).wrong, []);
+  await fixture.close();
+});
+
 test('what a drain and the counters say agrees with the status', async (t) => {
   const fixture = await ArrayFixture.create(t, SMALL);
   const { engine } = fixture;

@@ -15,7 +15,9 @@ import { createArray } from '../../src/engine/create.js';
 import type { EngineLog } from '../../src/engine/log.js';
 import { restoreArray } from '../../src/engine/restore-array.js';
 import { planSlab, slabBytesMin } from '../../src/engine/slab-plan.js';
+import { readNewestCheckpoint } from '../../src/member/checkpoint-io.js';
 import { memberBytesFor } from '../../src/member/layout.js';
+import type { Checkpoint, Member } from '../../src/member/member-api.js';
 import { Slab } from '../../src/memory/slab.js';
 import type { Backup } from '../../src/repository/backup.js';
 import { inlineStripePool } from '../../src/stripe/inline-pool.js';
@@ -205,4 +207,10 @@ function slabFor(segmentBytes: Bytes, stripeBytes: Bytes, buffers: number): Byte
   // Dividing needs no memory.
   while (planSlab({ bytes } as Slab, segmentBytes, stripeBytes, threads).segmentBuffers < buffers) bytes += segmentBytes;
   return bytes;
+}
+
+/** The newest checkpoint on member 0. */
+export function checkpointOn({ engine }: ArrayFixture): Promise<Checkpoint> {
+  const { device, superblock } = engine.state.members[0] as Member;
+  return readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape, engine.parts.plan.admission);
 }

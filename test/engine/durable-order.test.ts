@@ -4,21 +4,14 @@ import test, { type ExecutionContext } from 'ava';
 import { type Clock, systemClock } from '../../src/base/clock.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import { failByHand, replaceMember } from '../../src/engine/membership-change.js';
-import { readNewestCheckpoint } from '../../src/member/checkpoint-io.js';
-import type { Checkpoint, Member } from '../../src/member/member-api.js';
+import type { Member } from '../../src/member/member-api.js';
 import { stripeWritten } from '../../src/member/stripe-bitmap.js';
 import { writeSuperblock } from '../../src/member/superblock-io.js';
-import { ArrayFixture } from './array-fixture.js';
+import { ArrayFixture, checkpointOn } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 
 function modelOf(fixture: ArrayFixture): BlockModel {
   return new BlockModel(() => fixture.engine.volume, fixture.engine.state.geometry.volumeBlocks);
-}
-
-/** The newest checkpoint on member 0. */
-function checkpointOn({ engine }: ArrayFixture): Promise<Checkpoint> {
-  const { device, superblock } = engine.state.members[0] as Member;
-  return readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape, engine.parts.plan.admission);
 }
 
 test.serial(
@@ -37,6 +30,24 @@ test.serial(
     await fixture.close();
   },
 );
+
+test.serial('a checkpoint between the rebuild of a stripe and the flush of the member does not call the stripe rebuilt', async (t) => {
+  const fixture = await ArrayFixture.create(t, { backup: false });
+  const { engine } = fixture;
+  const member = engine.state.members[3] as Member;
+  await engine.rebuild.stop();
+  member.state = 'rebuilding';
+  member.rebuiltStripes = 0;
+  await engine.checkpointer.settle();
+  member.rebuiltStripes = 5;
+  await engine.checkpointer.fence();
+  t.is((await checkpointOn(fixture)).members[3]?.rebuiltStripes, 0);
+  t.is(member.durableStripes, 0);
+  await engine.checkpointer.settle();
+  t.is((await checkpointOn(fixture)).members[3]?.rebuiltStripes, 5);
+  member.state = 'online';
+  await fixture.close();
+});
 
 test.serial('P8: what is to be made durable while a flush is under way is flushed after it, not taken for part of it', async (t) => {
   const fixture = await ArrayFixture.create(t, { backup: false });
@@ -102,6 +113,7 @@ test.serial(
     link.failed(new KeelsonError('BACKUP_UNREACHABLE', 'away for a moment'));
     t.true(await link.connect());
     t.is(journal.drainedSeq, earlier);
+    t.is((await checkpointOn(fixture)).drainedSeq, earlier);
     await engine.checkpointer.settle();
     t.is(journal.drainedSeq, earlier);
     t.is((await checkpointOn(fixture)).drainedSeq, earlier);

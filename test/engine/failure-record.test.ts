@@ -2,20 +2,13 @@ import test from 'ava';
 import { type Clock, systemClock } from '../../src/base/clock.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import { syncDevice } from '../../src/device/promise-io.js';
-import { readNewestCheckpoint } from '../../src/member/checkpoint-io.js';
-import type { Checkpoint, Member } from '../../src/member/member-api.js';
+import type { Member } from '../../src/member/member-api.js';
 import { writeSuperblock } from '../../src/member/superblock-io.js';
-import { ArrayFixture } from './array-fixture.js';
+import { ArrayFixture, checkpointOn } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 
 function modelOf(fixture: ArrayFixture): BlockModel {
   return new BlockModel(() => fixture.engine.volume, fixture.engine.state.geometry.volumeBlocks);
-}
-
-/** The newest that member 0 holds. */
-function checkpointOf({ engine }: ArrayFixture): Promise<Checkpoint> {
-  const { device, superblock } = engine.state.members[0] as Member;
-  return readNewestCheckpoint({ device, layout: superblock.layout }, superblock.shape, engine.parts.plan.admission);
 }
 
 test.serial('P10: what goes round a member that failed in a checkpoint is not acknowledged before that is recorded', async (t) => {
@@ -40,7 +33,7 @@ test.serial('P10: what goes round a member that failed in a checkpoint is not ac
   for (const faults of others) faults.release();
   await Promise.all([round, write]);
   t.true(acknowledged);
-  const checkpoint = await checkpointOf(fixture);
+  const checkpoint = await checkpointOn(fixture);
   t.is(checkpoint.members[6]?.state, 'failed');
   await fixture.close();
 });
@@ -96,10 +89,10 @@ test.serial(
     await engine.failMember(state.members[2] as Member, new KeelsonError('FAILED_BY_HAND', 'failed by hand'));
     t.false(state.rowTrusted(5));
     // The next process must not take the absence of the member for one from before the crash.
-    t.true((await checkpointOf(fixture)).tornAsWhole);
+    t.true((await checkpointOn(fixture)).tornAsWhole);
     state.trustAll();
     await engine.checkpointer.settle();
-    t.is((await checkpointOf(fixture)).tornAsWhole, undefined);
+    t.is((await checkpointOn(fixture)).tornAsWhole, undefined);
     await fixture.close();
   },
 );

@@ -101,6 +101,20 @@ test('the memory of a segment is not taken before it is destaged, and then it is
   t.deepEqual(await r.read(evicted), contentOf(0, 1));
 });
 
+test('the memory of a segment that somebody uses is not taken, although it is destaged', async (t) => {
+  const r = ring({ buffers: 4 });
+  const n = await fill(r);
+  const { table, index } = r.journal;
+  const used = table.slotOfPlace(index.lookup(0));
+  const memory = table.memory[used] as number;
+  r.journal.pin(used);
+  r.journal.setDestaged(r.journal.headSeq);
+  t.true((await fill(r, n)) > 0);
+  t.is(table.memory[used], memory);
+  t.is(table.memory.filter((at) => at === memory).length, 1);
+  r.journal.unpin(used);
+});
+
 test('a copy that was lost is made again on a healthy member, from memory or from another copy', async (t) => {
   for (const resident of [true, false]) {
     const r = ring({ members: 4, buffers: resident ? 8 : 4 });

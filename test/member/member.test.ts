@@ -2,7 +2,7 @@ import { truncateSync } from 'node:fs';
 import test from 'ava';
 import { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
-import type { Device } from '../../src/device/device.js';
+import type { Device, DeviceProvider } from '../../src/device/device.js';
 import { faultyProvider } from '../../src/device/fault-device.js';
 import { readNewestCheckpoint, writeCheckpoint } from '../../src/member/checkpoint-io.js';
 import { inspectDevice } from '../../src/member/inspect.js';
@@ -30,6 +30,37 @@ test('a new member is opened with its superblock and its checkpoint', async (t) 
   t.is(found.error, null);
   t.deepEqual(found.superblock, superblock);
   t.deepEqual(found.checkpoint, checkpointOf());
+});
+
+test('P10: what is on a member is made durable before it is read: what the next epoch is built on must not fall back behind it', async (t) => {
+  const bench = memberBench(t);
+  const { device } = await newMember(bench, 2);
+  await device.close();
+  const asked: string[] = [];
+  const provider: DeviceProvider = {
+    ...bench.provider,
+    kind: 'fs',
+    close: () => Promise.resolve(),
+    open: async (path, options) => {
+      const opened = await bench.provider.open(path, options);
+      const { read, sync } = opened;
+      return Object.assign(opened, {
+        read: (...args: Parameters<Device['read']>) => {
+          asked.push('read');
+          read.apply(opened, args);
+        },
+        sync: (...args: Parameters<Device['sync']>) => {
+          asked.push('sync');
+          sync.apply(opened, args);
+        },
+      });
+    },
+  };
+  const found = await openMember(provider, device.path, bench.region);
+  t.is(found.error, null);
+  t.is(asked.indexOf('sync'), 0);
+  t.true(asked.includes('read'));
+  await found.device?.close();
 });
 
 test('a new member holds nothing in any place of what the device held before', async (t) => {

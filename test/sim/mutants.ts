@@ -1,9 +1,10 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Mutation } from './mutations.js';
+import type { TestedMutation } from './mutations-by-test.js';
 
 export interface Catch {
   readonly seed: number;
@@ -26,6 +27,35 @@ export interface Ended {
   readonly output: string;
   readonly stderr: string;
   readonly failed: boolean;
+}
+
+/** What AVA says of these files (below dist/test of a copy) when a test of them fails; '' when all pass. atOnce: it is not waited for what a test that failed leaves behind. */
+export function failedTests(
+  out: string,
+  files: readonly string[],
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  atOnce = false,
+): Promise<string> {
+  const root = dirname(out);
+  const ava = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs');
+  const child = spawn(
+    process.execPath,
+    [ava, '--serial', '--fail-fast', ...args, ...files.map((file) => join('dist', 'test', `${file}.test.js`))],
+    {
+      cwd: root,
+      env: { ...process.env, KEELSON_OUT: 'dist', FORCE_COLOR: '0', TERM: 'dumb', ...env },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    },
+  );
+  let text = '';
+  child.stdout.on('data', (piece: Buffer) => {
+    text += piece.toString();
+    if (atOnce && text.includes('[fail]')) child.kill();
+  });
+  return new Promise((resolve) => {
+    child.on('close', (code) => resolve(code === 0 ? '' : text));
+  });
 }
 
 /** The compiled output that this file belongs to, and the package around it. */
@@ -52,6 +82,13 @@ export class Mutant {
     // A process that dies of its bug has caught it as well.
     if (failed && stderr !== '') return died(stderr);
     return JSON.parse(output.trim().split('\n').at(-1) ?? 'null') as Catch | null;
+  }
+
+  /** True when the test fails that is said to catch it, by an assertion of its own. */
+  async failsTest(mutation: TestedMutation): Promise<boolean> {
+    const { file, title } = mutation.by;
+    const text = await this.with(mutation, (out) => failedTests(out, [file], ['--match', title], { KEELSON_TESTS: '' }, true));
+    return text.includes('[fail]') && text.includes(title);
   }
 
   /** Runs a file of the copy while its line is wrong. */

@@ -5,7 +5,7 @@ export interface Mutation {
   readonly file: string;
   readonly find: string;
   readonly put: string;
-  /** Seeds tried before the others: where few catch it, one that does. */
+  /** Tried before the others: where few catch it, seeds that do, of found.ts or as they are now. */
   readonly seeds?: readonly number[];
   /** How many times as often as usual recovery is rehearsed (src/sim/rehearsal.ts) in runs with it. */
   readonly rehearsals?: number;
@@ -30,6 +30,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'journal/group-commit.js',
     find: "if (result < 0)\n            this.#failures.push(this.#source.hooks.memberFailed(position, -result, 'journal write'));",
     put: 'if (result < 0) { /* never mind */ }',
+    seeds: [52],
   },
   {
     name: 'answer a flush without fdatasync',
@@ -48,6 +49,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'journal/group-commit.js',
     find: 'if (result < 0)\n                failures.push',
     put: 'if (result < -1e9)\n                failures.push',
+    seeds: [28],
   },
   {
     name: 'a flush covers what was committed while it ran',
@@ -72,6 +74,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'member/integrity.js',
     find: 'const synced = await new Promise((resolve) => device.sync(resolve, 0));',
     put: 'const synced = 0;',
+    seeds: [19],
   },
   {
     name: 'the checkpoint has the bitmap of now, not of the last flush',
@@ -90,12 +93,15 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'engine/array-state.js',
     find: 'return this.untrustedStripes > 0 && (this.untrusted',
     put: 'return this.untrustedStripes > 1e9 && (this.untrusted',
+    seeds: [13, 19, 20],
+    rehearsals: 10,
   },
   {
     name: 'do not journal the lost blocks of a degraded row before it is written',
     file: 'stripe/workspace.js',
     find: 'if (!this.#uncertain)\n            return true;',
     put: 'if (this.stripes.length >= 0)\n            return true;',
+    seeds: [664],
   },
   {
     name: 'call a member failed before what counted on it is flushed',
@@ -109,6 +115,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'member/membership.js',
     find: "if (record.state === 'failed' || record.state === 'missing')\n        return stale(",
     put: "if (record.state === 'failed' || record.state === 'missing')\n        return verdict('usable', null);\n    if (record.index < 0)\n        return stale(",
+    seeds: [41],
   },
   {
     name: 'wrong epoch compare: one epoch behind is stale while a bump is under way',
@@ -121,12 +128,14 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'engine/assemble.js',
     find: 'await finishLastRaise(engine, membership);',
     put: '',
+    seeds: [4960],
   },
   {
     name: 'use old blocks without verifying them',
     file: 'stripe/workspace.js',
     find: 'if (integrityEntry(this.crc[slot]) === this.entry(i, place - i * n, row))',
     put: 'if (slot >= 0)',
+    seeds: [31],
   },
   {
     name: 'give a read without verifying it',
@@ -145,12 +154,14 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'journal/slot-copies.js',
     find: 'if (end.chain >= 0 && header.chain !== end.chain)\n        return false;\n    if (end.nextLsn >= 0 && header.firstLsn !== end.nextLsn)\n        return false;\n    return header.epoch >= end.epoch;',
     put: 'return true;',
+    seeds: [15],
   },
   {
     name: 'a merge of a part of a block misses the write in between',
     file: 'engine/write-path.js',
     find: 'merge.changed = true;',
     put: 'void 0;',
+    seeds: [5],
   },
   {
     name: 'changed checksums are not flushed',
@@ -183,13 +194,6 @@ export const MUTATIONS: readonly Mutation[] = [
     put: '',
   },
   {
-    name: 'two processes with one epoch both go on with the repository',
-    file: 'repository/repository.js',
-    find: 'return lease.epoch === epoch && lease.writer !== 0 && writer !== 0 && lease.writer !== writer;',
-    put: 'return false;',
-    seeds: [152],
-  },
-  {
     name: 'what another writer published counts as drained where it ends at an LSN of the ring',
     file: 'engine/backup-attach.js',
     find: 'if (state.publishEpoch > 0 && found.segmentEpoch > state.publishEpoch)',
@@ -207,6 +211,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'drain/drainer.js',
     find: 'this.#journal.unpin(slot);',
     put: 'if (turn === 0)\n            this.#journal.unpin(slot);',
+    seeds: [5],
   },
   {
     name: 'a timer is left behind',
@@ -225,11 +230,40 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'repository/repository.js',
     find: 'await file?.abandon().catch(() => undefined);',
     put: '',
+    seeds: [23, 73, 74],
   },
   {
     name: 'a rejection that nobody takes',
     file: 'engine/array-engine.js',
     find: 'void this.link?.connect().then(() => this.drainLoop?.kick());',
     put: "void Promise.reject(new Error('taken by nobody'));\n        void this.link?.connect().then(() => this.drainLoop?.kick());",
+  },
+  {
+    name: 'no stripe locks',
+    file: 'engine/array-engine.js',
+    find: 'this.locks.acquire(stripes, granted)',
+    put: 'this.locks.acquire(new Float64Array(0), granted)',
+    seeds: [985],
+  },
+  {
+    name: 'rename of a segment not durable before HEAD',
+    file: 'repository/repository.js',
+    find: 'await this.#options.target.rename(temporary, name);\n        await this.#options.target.syncDirectory();',
+    put: 'await this.#options.target.rename(temporary, name);',
+    rehearsals: 4,
+  },
+  {
+    name: 'the lock of the members is ignored',
+    file: 'member/member.js',
+    find: 'provider.open(path, { readOnly })',
+    put: 'provider.open(path, { readOnly, exclusive: false })',
+    seeds: [13],
+  },
+  {
+    name: 'a restore leaves the rings of former members as they are',
+    file: 'engine/create.js',
+    find: 'await writeDevice(device, region.offset, journalOffset + at, Math.min(region.bytes, shape.ringBytes - at));',
+    put: '{ }',
+    seeds: [2710226],
   },
 ];

@@ -5,6 +5,7 @@ import test from 'ava';
 import type { Script } from '../../src/sim/script.js';
 import { Mutant } from '../sim/mutants.js';
 import { MUTATIONS, type Mutation } from '../sim/mutations.js';
+import { TESTED_MUTATIONS } from '../sim/mutations-by-test.js';
 
 /** Seeds that a mutation may take to be caught, after the scenarios that found something once. */
 const SEEDS = 100;
@@ -15,11 +16,11 @@ interface StressFailure {
   readonly script: Script;
 }
 
-const mutant = new Mutant();
+const mutant = new Mutant(['test']);
 test.after.always(() => mutant.close());
 
 test.serial('the simulator finds nothing wrong with the engine as it is', async (t) => {
-  t.is(await mutant.run(null, 1, 10), null);
+  t.is(await mutant.run(null, 1, 4), null);
 });
 
 for (const mutation of MUTATIONS) {
@@ -27,6 +28,13 @@ for (const mutation of MUTATIONS) {
     const caught = await mutant.run(mutation, 1, SEEDS);
     t.truthy(caught, `none of ${SEEDS} seeds caught it`);
     if (caught !== null) t.log(`seed ${caught.seed}: ${caught.promise}: ${caught.message}`);
+  });
+}
+
+for (const mutation of TESTED_MUTATIONS) {
+  const { file, title } = mutation.by;
+  test.serial(`test/${file} catches: ${mutation.name}`, async (t) => {
+    t.true(await mutant.failsTest(mutation), `"${title}" passes`);
   });
 }
 

@@ -2,9 +2,8 @@
  * node dist/test/system/rig/break-rig.js [WORDS]: runs the tests of the real engine on builds with one deliberate bug each (those whose name has WORDS): the tests that are said to catch it have to fail.
  * As root, with the packages of npm run test:system; a quarter of an hour for all.
  */
-import { spawn } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { Mutant } from '../../sim/mutants.js';
+import { join } from 'node:path';
+import { failedTests, Mutant } from '../../sim/mutants.js';
 import { BREAKS } from './breaks.js';
 import { SYSTEM_SEED } from './seed.js';
 
@@ -12,29 +11,10 @@ import { SYSTEM_SEED } from './seed.js';
 const SHORTER: Readonly<Record<string, NodeJS.ProcessEnv>> = { crash: { KEELSON_SYSTEM_KILLS: '16' } };
 
 /** '' when every test of the file passes, else the first line that says what is wrong. */
-function run(out: string, file: string): Promise<string> {
-  const root = dirname(out);
-  const ava = join(root, 'node_modules', 'ava', 'entrypoints', 'cli.mjs');
-  const child = spawn(process.execPath, [ava, '--serial', '--fail-fast', join('dist', 'test', 'system', `${file}.test.js`)], {
-    cwd: root,
-    env: {
-      ...process.env,
-      KEELSON_TESTS: 'system',
-      KEELSON_OUT: 'dist',
-      KEELSON_SYSTEM_SEED: String(SYSTEM_SEED),
-      FORCE_COLOR: '0',
-      TERM: 'dumb',
-      ...SHORTER[file],
-    },
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  let text = '';
-  child.stdout.on('data', (piece: Buffer) => {
-    text += piece.toString();
-  });
-  return new Promise((resolve) => {
-    child.on('close', (code) => resolve(code === 0 ? '' : reason(text)));
-  });
+async function run(out: string, file: string): Promise<string> {
+  const env = { KEELSON_TESTS: 'system', KEELSON_SYSTEM_SEED: String(SYSTEM_SEED), ...SHORTER[file] };
+  const text = await failedTests(out, [join('system', file)], [], env);
+  return text === '' ? '' : reason(text);
 }
 
 function reason(text: string): string {

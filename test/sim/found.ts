@@ -158,6 +158,18 @@ export const FOUND: readonly Scenario[] = [
     '8 20000 8 0 4000 2000',
     '770:former-device:288601575 3191:loss-of-everything:177501995',
   ),
+  found(
+    100178,
+    '6 2 3 2 8192 4 65536 8 10 1 0',
+    '4 0 1 0 600 5',
+    '260:drain:1826510747 296:newer-writer:1918377221 330:process-crash:3368679111 442:newer-writer:55816332',
+  ),
+  found(
+    100198,
+    '4 1 2 2 8192 9 65536 20 8 1 0',
+    '7 1000 1 6 600 5',
+    '276:newer-writer:3893842104 301:newer-writer:4275719273 308:power-failure:2808666252 339:drain:950756025 401:newer-writer:4027080665 429:newer-writer:2343432521 507:newer-writer:4081384072 526:newer-writer:989055237',
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -184,6 +184,8 @@ export class Repository implements Backup {
     const { config, options } = opened;
     const lease = await this.#files.lease(config);
     if (lease.epoch > options.epoch || isOther(lease, options)) throw fenced(this.target, lease.epoch, options.epoch);
+    // It was put there when the repository was opened: alone in an emptied directory, it would look like a damaged repository.
+    if (lease.epoch === 0) throw changed(this.target, 'no lease', `that of epoch ${options.epoch}`);
     // A fenced writer may have put its older lease over ours at the same moment.
     if (lease.epoch < options.epoch) await this.#files.putLease(leaseOf(options), config);
   }
@@ -193,11 +195,8 @@ export class Repository implements Backup {
     const found = await this.#files.head(config);
     if (found !== null && found.epoch > head.epoch) throw fenced(this.target, found.epoch, head.epoch);
     if (found !== null && found.epoch === head.epoch && Buffer.compare(found.segmentHash, head.segmentHash) === 0) return;
-    throw new KeelsonError('BACKUP_CHANGED', `the repository at ${this.target} is not what this process left there`, {
-      found: found === null ? 'no HEAD' : `segment ${found.segment} at LSN ${found.headLsn}`,
-      expected: `segment ${head.segment} at LSN ${head.headLsn}`,
-      action: 'was the backup host restored? It is opened again, and drained again from there if the ring still has it',
-    });
+    const at = ({ segment, headLsn }: Head): string => `segment ${segment} at LSN ${headLsn}`;
+    throw changed(this.target, found === null ? 'no HEAD' : at(found), at(head));
   }
 
   async #write(opened: Opened, header: SegmentHeader, file: TargetWriter, pull: () => Promise<SegmentPiece | null>): Promise<Written> {
@@ -346,6 +345,14 @@ function fenced(target: string, found: number, ours: number): KeelsonError {
     found: `a writer of epoch ${found}`,
     expected: `none of our epoch ${ours} or a newer one`,
     action: 'stop one of the two',
+  });
+}
+
+function changed(target: string, found: string, expected: string): KeelsonError {
+  return new KeelsonError('BACKUP_CHANGED', `the repository at ${target} is not what this process left there`, {
+    found,
+    expected,
+    action: 'was the backup host restored? It is opened again, and drained again from there if the ring still has it',
   });
 }
 

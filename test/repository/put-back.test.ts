@@ -49,3 +49,16 @@ test.serial('P3: segments beyond an old HEAD stay on the host while the array kn
   t.is((await repository.open({ ...writer(1), drainedLsn: 1 })).headLsn, 1);
   t.false(target.files.has('segment-000000000002-00000001'));
 });
+
+test.serial('P3, P7: a directory that was emptied while the repository was open is begun anew, and not left looking damaged', async (t) => {
+  const { random, target, repository, publish, restore } = await putBack(t);
+  restore(new Map());
+  t.is((await rejection(t, publish(3, null))).code, 'BACKUP_CHANGED');
+  t.is(target.files.size, 0);
+  t.is((await repository.open(writer(1))).headLsn, 0);
+  const empty = new ModelImage();
+  await publish(1, empty);
+  const again = repositoryOn(target);
+  await again.open(writer(1));
+  await assertImage(t, again, empty, random);
+});

@@ -126,8 +126,9 @@ export function requestsOf(
   watcher: { request(request: ClientRequest): void } | null,
 ): RequestSource {
   const { seed, mix, cuts, requests } = run;
-  const source =
-    requests === null ? new GeneratedRequests(seed, mix, blocks, cuts === SECTOR_CUTS ? 5 : 2) : new ScriptedRequests(requests);
+  // By their values: those of a script are not the same array.
+  const sectors = cuts.every((cut, i) => cut === SECTOR_CUTS[i]);
+  const source = requests === null ? new GeneratedRequests(seed, mix, blocks, sectors ? 5 : 2) : new ScriptedRequests(requests);
   return watcher === null ? source : observed(source, watcher);
 }
 

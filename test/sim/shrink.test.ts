@@ -1,4 +1,5 @@
 import test from 'ava';
+import { SECTOR_CUTS } from '../../src/sim/cell-content.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import type { ClientRequest } from '../../src/sim/client-requests.js';
 import type { Failure, Outcome } from '../../src/sim/run-outcome.js';
@@ -88,6 +89,13 @@ test('a script of the requests of a seed goes the way of the seed: the same trac
   const { scenario: read } = parseScript(scriptText(scriptFor({ ...scenario, requests }, outcome)), 'seed 7');
   t.deepEqual(read, { ...scenario, requests });
   t.deepEqual(await simulate(read), outcome);
+});
+
+test('a script that leaves the requests to the seed goes the way of the seed', async (t) => {
+  const scenario = generateScenario(7);
+  t.is(scenario.cuts, SECTOR_CUTS);
+  const outcome = await simulate(scenario);
+  t.deepEqual(await simulate(parseScript(scriptText(scriptFor(scenario, outcome)), 'seed 7').scenario), outcome);
 });
 
 const GOOD = scriptText(scriptFor({ ...generateScenario(3), requests: writes([0, 8]), steps: 0 }, outcomeOf(null)));

@@ -20,6 +20,7 @@ interface StressFlags {
   readonly script?: string;
   readonly save?: string;
   readonly shrink: boolean;
+  readonly rehearsals: boolean;
   readonly json?: boolean;
 }
 
@@ -35,6 +36,10 @@ export const addStress: AddVerb = (program, context) => {
     .option('--seconds <number>', `run fresh seeds for this long, or from --seed on (default without --seed: ${SECONDS})`)
     .option('--faults <list>', 'only these faults, or none (default: all)')
     .option('--no-shrink', 'do not look for a shorter run that fails like the one that failed')
+    .option(
+      '--no-rehearsals',
+      'do not try, beside a run, what would be if everything stopped: a failure that only that finds shrinks badly',
+    )
     .option('--save <file>', 'write the script of the run that failed to this file')
     .option('--script <file>', 'run a script: one that failed, exactly as it did')
     .action(async (flags: StressFlags) => {
@@ -53,7 +58,7 @@ async function runScript(file: string, flags: StressFlags, context: CliContext):
   ]);
   const script = parseScript(read(file), file);
   const started = systemClock.now();
-  const outcome = await simulate(script.scenario);
+  const outcome = await simulate(script.scenario, null, Number(flags.rehearsals));
   if (flags.json === true) context.stdout.write(jsonLine(outcome, started, scriptFor(script.scenario, outcome)));
   else context.stdout.write(failureText(outcome, script.scenario) + expectedText(script, outcome));
   context.status = outcome.failure === null ? EXIT.done : EXIT.failed;
@@ -79,6 +84,7 @@ async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> 
     firstSeed,
     seeds: once ? 1 : Number.POSITIVE_INFINITY,
     faults: parseFaults(flags.faults),
+    rehearsals: Number(flags.rehearsals),
     until: () => systemClock.now() - started >= limit_ms,
   };
   const summary = new StressSummary(options.faults);
@@ -119,7 +125,9 @@ async function scriptOf(scenario: Scenario, outcome: Outcome, flags: StressFlags
   if (flags.shrink) {
     const started = systemClock.now();
     const until = (): boolean => systemClock.now() - started >= SHRINK_SECONDS_MAX * 1000;
-    const shrunk = await shrink(scenario, outcome, { runs: SHRINK_RUNS_MAX, until }, simulate);
+    const shrunk = await shrink(scenario, outcome, { runs: SHRINK_RUNS_MAX, until }, (shorter, watcher) =>
+      simulate(shorter, watcher, Number(flags.rehearsals)),
+    );
     script = scriptFor(shrunk.scenario, shrunk.outcome);
     if (flags.json !== true) context.stdout.write(shrunkText(shrunk));
   }

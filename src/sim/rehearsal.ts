@@ -34,7 +34,7 @@ const AGAIN_WITHIN = 400;
 /** The run that is rehearsed. */
 export interface RehearsedRun {
   readonly seed: number;
-  /** So many times as often as usual. */
+  /** So many times as often as usual; 0: never. */
   readonly often: number;
   readonly settings: Settings;
   readonly members: readonly SimulatedDisk[];
@@ -62,7 +62,7 @@ export class Rehearsals {
 
   /** Tries what would be if everything ended before this step, when it is one of those to be tried; else null. history: not there before the array is. */
   before({ steps, wallOffset_ms }: Scheduler, history: VolumeHistory | undefined): Promise<Finding | null> | null {
-    if (history === undefined) return null;
+    if (history === undefined || this.#run.often === 0) return null;
     const { seed, atlas, backup } = this.#run;
     const host = backup?.host ?? null;
     const random = seededRandom(seed ^ Math.imul(steps, 0x9e3779b1));

@@ -8,6 +8,8 @@ export interface StressOptions {
   /** Runs that many seeds, one after the other; Infinity: until `until` says so. */
   readonly seeds: number;
   readonly faults: readonly FaultKind[];
+  /** How many times as often as usual it is tried what would be if everything stopped; 0: never. Left out: 1. */
+  readonly rehearsals?: number;
   /** Looked at between two runs. */
   readonly until: () => boolean;
 }
@@ -31,7 +33,7 @@ export function parseFaults(list: string | undefined): readonly FaultKind[] {
 export async function stress(options: StressOptions, onOutcome: (outcome: Outcome, scenario: Scenario) => void): Promise<boolean> {
   for (let i = 0; i < options.seeds && (i === 0 || !options.until()); i++) {
     const scenario = generateScenario((options.firstSeed + i) >>> 0, options.faults);
-    const outcome = await simulate(scenario);
+    const outcome = await simulate(scenario, null, options.rehearsals);
     onOutcome(outcome, scenario);
     if (outcome.failure !== null) return false;
   }

@@ -46,7 +46,12 @@ test.serial(
     t.teardown(() => rmSync(folder, { recursive: true, force: true }));
     const file = join(folder, 'script.json');
     const stress = async (mutation: Mutation | null, ...args: string[]): Promise<{ failure: StressFailure | null; traceHash: string }> => {
-      const { output, stderr, failed } = await mutant.command(mutation, 'src/cli/main.js', ['stress', '--json', ...args]);
+      const { output, stderr, failed } = await mutant.command(mutation, 'src/cli/main.js', [
+        'stress',
+        '--json',
+        '--no-rehearsals',
+        ...args,
+      ]);
       // The sums of all runs come after them.
       const lines = output
         .trim()

@@ -201,13 +201,14 @@ test('what a drain and the counters say agrees with the status', async (t) => {
   await fixture.close();
 });
 
-test('an array that is in use is not assembled a second time, and goes on', async (t) => {
+test('an array that is in use is not assembled a second time, nor made anew, and goes on', async (t) => {
   const fixture = await ArrayFixture.create(t, SMALL);
   const { settings, engine } = fixture;
   const model = new BlockModel(() => engine.volume, 8);
   await model.write(0, 4);
   const second = assembleArray({ settings, clock: systemClock, log: SILENT, provider: (slab) => createDeviceProvider(slab) });
   await refused(t, second, 'DEVICE_BUSY', /in use/);
+  await refused(t, create(settings, true), 'DEVICE_BUSY', /in use/);
   await model.write(2, 4);
   t.deepEqual((await model.verify()).wrong, []);
   t.is(arrayStatus(engine).state, 'online');

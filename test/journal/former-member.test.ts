@@ -36,7 +36,7 @@ function batches(image: Uint8Array): number {
 test('P8: a log that began anew with a former member in it is not taken for damaged: no batch of its former life is left, the later ones of a segment included', async (t) => {
   const ring = await filled(seedOf(t));
   const { medium } = ring.devices[0] as Ring['devices'][number];
-  t.true(batches(medium) > SMALL.slots, 'segments have more batches than their first');
+  t.true(batches(medium) > ring.journal.headSeq, 'some segment has more batches than its first');
   await forget(ring);
   const anew = new Ring(SMALL, ring.random, [Uint8Array.from(medium)], 2);
   t.is((await anew.recover()).batches, 0);

@@ -15,6 +15,7 @@ const SHRINK_SECONDS_MAX = 120;
 
 interface StressFlags {
   readonly seed?: string;
+  readonly seeds?: string;
   readonly seconds?: string;
   readonly faults?: string;
   readonly script?: string;
@@ -33,6 +34,7 @@ export const addStress: AddVerb = (program, context) => {
     json: 'print one JSON object a run',
   })
     .option('--seed <number>', 'run this seed: it goes the same way on every machine')
+    .option('--seeds <number>', 'run so many seeds, from --seed on or fresh ones')
     .option('--seconds <number>', `run fresh seeds for this long, or from --seed on (default without --seed: ${SECONDS})`)
     .option('--faults <list>', 'only these faults, or none (default: all)')
     .option('--no-shrink', 'do not look for a shorter run that fails like the one that failed')
@@ -49,7 +51,7 @@ export const addStress: AddVerb = (program, context) => {
 };
 
 async function runScript(file: string, flags: StressFlags, context: CliContext): Promise<void> {
-  const other = (['seed', 'seconds', 'faults', 'save'] as const).find((name) => flags[name] !== undefined);
+  const other = (['seed', 'seeds', 'seconds', 'faults', 'save'] as const).find((name) => flags[name] !== undefined);
   if (other !== undefined) throw usage(`--script runs exactly one thing, and takes no --${other}`, `--${other}`, '--script alone');
   const [{ parseScript, scriptFor }, { simulate }, { expectedText, failureText }] = await Promise.all([
     import('../sim/script.js'),
@@ -76,13 +78,16 @@ async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> 
     import('../engine/create.js'),
   ]);
   const firstSeed = flags.seed === undefined ? systemRandom.u32() : numberOf('--seed', flags.seed);
-  const once = flags.seed !== undefined && flags.seconds === undefined;
-  const limit_ms = flags.seconds === undefined ? SECONDS * 1000 : numberOf('--seconds', flags.seconds) * 1000;
+  const once = flags.seed !== undefined && flags.seeds === undefined && flags.seconds === undefined;
+  const unlimited = once || (flags.seeds !== undefined && flags.seconds === undefined);
+  const limit_ms = unlimited ? Number.POSITIVE_INFINITY : numberOf('--seconds', flags.seconds ?? String(SECONDS)) * 1000;
   const started = systemClock.now();
   let before = started;
+  const seeds = flags.seeds === undefined ? Number.POSITIVE_INFINITY : numberOf('--seeds', flags.seeds);
+  if (seeds === 0) throw usage('--seeds runs nothing', '0', 'a whole number from 1');
   const options = {
     firstSeed,
-    seeds: once ? 1 : Number.POSITIVE_INFINITY,
+    seeds: once ? 1 : seeds,
     faults: parseFaults(flags.faults),
     rehearsals: Number(flags.rehearsals),
     until: () => systemClock.now() - started >= limit_ms,

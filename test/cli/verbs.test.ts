@@ -68,6 +68,7 @@ for (const args of [
   ['bench', 'volume', '--quick'],
   ['stress', '--faults', 'gremlins'],
   ['stress', '--seed', 'one'],
+  ['stress', '--seeds', '0'],
   ['stress', '--script', 'x.json', '--seed', '1'],
   ['stress', '--script', '/nowhere/x.json'],
 ]) {

@@ -77,11 +77,12 @@ test('the count of a place is that of the innermost range around it', (t) => {
   );
 });
 
-test('keelson stress prints how often states were reached, and which never were', async (t) => {
+test('keelson stress runs as many seeds as it is asked for, and prints how often states were reached, and which never were', async (t) => {
   const main = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
   // Undefined, not left out: Node hands it on to every process that does not have it set.
   const env = { ...process.env, NODE_V8_COVERAGE: undefined };
-  const { stdout } = await promisify(execFile)(process.execPath, [main, 'stress', '--seed', '7'], { env });
+  const { stdout } = await promisify(execFile)(process.execPath, [main, 'stress', '--seed', '7', '--seeds', '2'], { env });
+  t.regex(stdout, /^2 runs, /m);
   const [, reached = '0', all = '0'] = /states of the code: (\d+) of (\d+) reached/.exec(stdout) ?? [];
   t.is(Number(all), CODE_STATES.length);
   t.true(Number(reached) > 0 && Number(reached) < Number(all), stdout);

@@ -11,6 +11,8 @@ import { decodeSuperblock, encodeSuperblock } from './superblock.js';
 const PAIR_BYTES = SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES;
 /** Two pairs, front and end. */
 export const SUPERBLOCK_REGION_BYTES = 2 * PAIR_BYTES;
+/** Places of one member that stand against another one's last: a device that was a member before, and lost one write when it became one again. */
+const ALL_BUT_ONE = 2 * SUPERBLOCK_SLOTS - 1;
 
 /** What was found in one of the four places where a superblock may be. */
 export interface SuperblockCopy {
@@ -55,29 +57,32 @@ function decodeCopy(bytes: Uint8Array): Omit<SuperblockCopy, 'offset'> {
 /**
  * The newest valid superblock of a device. Throws SUPERBLOCK_ABSENT (none of the four places holds one), SUPERBLOCK_CORRUPT (only damaged ones),
  * SUPERBLOCK_VERSION / SUPERBLOCK_FEATURES (any copy was written by newer software: an older copy beside it must not be used),
- * SUPERBLOCK_MIXED (copies of different members), or the device's read error.
+ * SUPERBLOCK_MIXED (copies of different members, no member in three places), or the device's read error.
  */
 export async function readSuperblock(device: Device, region: SlabRegion): Promise<Superblock> {
   return newestSuperblock(device.path, await readSuperblockCopies(device, region));
 }
 
 export function newestSuperblock(path: string, copies: readonly SuperblockCopy[]): Superblock {
-  let newest: Superblock | null = null;
+  const newest = new Map<string, Superblock>();
+  const places = new Map<string, number>();
   let refusal: KeelsonError | null = null;
   for (const { superblock, error } of copies) {
     if (error !== null && (error.code === 'SUPERBLOCK_VERSION' || error.code === 'SUPERBLOCK_FEATURES')) throw error;
     if (error !== null && (refusal === null || refusal.code === 'SUPERBLOCK_ABSENT')) refusal = error;
     if (superblock === null) continue;
-    if (newest !== null && newest.memberUuid !== superblock.memberUuid) {
-      throw new KeelsonError('SUPERBLOCK_MIXED', `${path} holds superblocks of different members`, {
-        found: `members ${newest.memberUuid} and ${superblock.memberUuid}`,
-        expected: 'copies of one superblock',
-        action: 'look at it with keelson inspect; an interrupted create is repeated with --force',
-      });
-    }
-    if (newest === null || superblock.generation > newest.generation) newest = superblock;
+    const { memberUuid, generation } = superblock;
+    places.set(memberUuid, (places.get(memberUuid) ?? 0) + 1);
+    if (generation > (newest.get(memberUuid)?.generation ?? -1)) newest.set(memberUuid, superblock);
   }
-  if (newest !== null) return newest;
+  for (const [memberUuid, superblock] of newest) if (newest.size === 1 || places.get(memberUuid) === ALL_BUT_ONE) return superblock;
+  if (newest.size > 1) {
+    throw new KeelsonError('SUPERBLOCK_MIXED', `${path} holds superblocks of different members`, {
+      found: `members ${[...newest.keys()].join(' and ')}`,
+      expected: 'copies of one superblock',
+      action: 'look at it with keelson inspect; an interrupted create is repeated with --force',
+    });
+  }
   if (refusal !== null) throw refusal;
   throw new KeelsonError('SUPERBLOCK_ABSENT', `${path} is too small to hold a superblock`);
 }

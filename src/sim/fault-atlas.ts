@@ -42,6 +42,8 @@ export class FaultAtlas {
 
   /** The members that held each undestaged segment when the last engine died. */
   #undestaged: number[][] = [];
+  /** The same of each segment that was still in the ring. */
+  #inRing: number[][] = [];
   /** A request to the member failed: until then the engine may not have drawn its conclusions. */
   readonly #suspectUntil_us = new Map<number, number>();
   /** The members are made anew: devices that fail are not taken for it. */
@@ -115,6 +117,7 @@ export class FaultAtlas {
       const { journal } = this.engine;
       this.#undrained = this.backupServes(this.engine) ? this.#copiesOf(this.engine, journal.drainedSeq) : null;
       this.#undestaged = this.#copiesOf(this.engine, this.engine.journal.destagedSeq);
+      this.#inRing = this.#copiesOf(this.engine, this.engine.journal.tailSeq);
     }
     this.engine = null;
   }
@@ -124,6 +127,7 @@ export class FaultAtlas {
     this.engine = null;
     this.#restoring = true;
     this.#undestaged = [];
+    this.#inRing = [];
     this.#undrained = [];
   }
 
@@ -244,7 +248,7 @@ export class FaultAtlas {
     if (this.#restoring || !this.mayCrash()) return false;
     const harmed = [...new Set([...this.#harmed(-1), ...gone])];
     const rings = harmed.filter((i) => this.holdsRing(i)).length;
-    if (gone.some((i) => this.holdsRing(i)) && (rings > this.#shape.copies - 1 || !this.#ringSurvives(harmed))) return false;
+    if (gone.some((i) => this.holdsRing(i)) && (rings > this.#shape.copies - 1 || !everyOneBeside(this.#kept(), harmed))) return false;
     // Rows that the crash tears have nothing to lose, unless ring and backup stand in for all of it.
     return !gone.some((i) => this.holdsData(i)) || this.#coveredWithout(harmed);
   }
@@ -253,6 +257,11 @@ export class FaultAtlas {
   #ringSurvives(harmed: readonly number[]): boolean {
     // Without an engine: where the last one had them, whatever the next one has made of it so far.
     return everyOneBeside(this.engine === null ? this.#undestaged : this.#copiesOf(this.engine, this.engine.journal.destagedSeq), harmed);
+  }
+
+  /** The members that hold each segment which the next process has to find: also what is in the stripes already and not drained, which cannot be made again from there (docs/simulator-findings.md, Open). */
+  #kept(): number[][] {
+    return this.engine === null ? this.#inRing : this.#copiesOf(this.engine, this.engine.journal.tailSeq);
   }
 
   /** Of a ring of its own some member is left, and what is in the ring is on it. */

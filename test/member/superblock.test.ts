@@ -174,6 +174,21 @@ test('an empty device, one too small, and one with two members are refused each 
   t.is(await code('mixed', size, true), 'SUPERBLOCK_MIXED');
 });
 
+test('what a former member left in one of the four places, because a write was lost, does not keep the device from being what the other three say', async (t) => {
+  const { device, region } = memberBench(t);
+  const former = superblockOf(3, { generation: 9 });
+  const member = await device('member', former.layout.totalBytes);
+  for (let place = 0; place < 4; place++) {
+    for (const generation of [1, 2]) await writeSuperblock(member, superblockOf(4, { generation }), region);
+    regionView(region, 0, SUPERBLOCK_BYTES).set(encodeSuperblock(former));
+    const offset = superblockOffsets(former.layout.totalBytes, place % 2)[place >> 1] as number;
+    await writeDevice(member, region.offset, offset, SUPERBLOCK_BYTES);
+    const { memberUuid, generation } = await readSuperblock(member, region);
+    // Both places of the newer one are never lost to one write.
+    t.deepEqual([memberUuid, generation], [superblockOf(4).memberUuid, 2], `place ${place}`);
+  }
+});
+
 function checksum(bytes: Uint8Array): Uint8Array {
   new DataView(bytes.buffer, bytes.byteOffset).setUint32(4092, loadAddon().crc32c(bytes, 0, 4092, 0), true);
   return bytes;

@@ -122,8 +122,11 @@ function line(): { readonly near: Duplex; readonly far: Duplex; stop(): void; go
   const near: Duplex = new Duplex({
     read() {},
     write(chunk: Buffer, _encoding, done) {
-      far.push(chunk);
-      done();
+      // As a line does: what arrives is never read inside the write that sent it.
+      process.nextTick(() => {
+        far.push(chunk);
+        done();
+      });
     },
   });
   const far: Duplex = new Duplex({

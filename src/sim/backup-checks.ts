@@ -3,7 +3,8 @@ import type { Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
 import { Repository } from '../repository/repository.js';
-import { CELLS_A_BLOCK } from './cell-content.js';
+import { CELLS_A_BLOCK, type CellGrid } from './cell-content.js';
+import type { ImageHistory } from './image-history.js';
 import { type SimulatedHost, SimulatedTarget } from './simulated-target.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { Finding, VolumeHistory } from './volume-history.js';
@@ -39,6 +40,7 @@ export async function checkImage(
   count: (promise: string, times?: number) => void,
 ): Promise<Finding | null> {
   const memory = new Uint8Array(RUN_BLOCKS * BLOCK_BYTES);
+  const order = new ImageOrder(history, floor);
   const repository = simulatedRepository(host.copyAfterPowerFailure(random), reader, memory);
   let published = true;
   try {
@@ -49,7 +51,6 @@ export async function checkImage(
       return { promise: 'P9', message: `the backup cannot be opened: ${String(error)}` };
     published = false;
   }
-  const order = new ImageOrder(history, floor);
   for (let first = 0; first < history.blocks; first += RUN_BLOCKS) {
     const blocks = Math.min(RUN_BLOCKS, history.blocks - first);
     const crcs = new Uint32Array(blocks);
@@ -72,23 +73,25 @@ export async function checkImage(
   return order.end();
 }
 
-/** Holds an image, block after block, against what may be left: the volume of some moment, with everything that was acknowledged before `floor`. */
+/** Holds an image that is taken now, block after block, against what may be left: the volume of some moment, with everything that was acknowledged before `floor`. */
 export class ImageOrder {
-  readonly #history: VolumeHistory;
+  readonly #grid: CellGrid;
+  readonly #images: ImageHistory;
   readonly #floor: number;
   #newestSeen = 0;
   #oldestGone = Number.POSITIVE_INFINITY;
 
   constructor(history: VolumeHistory, floor: number) {
-    this.#history = history;
+    this.#grid = history.grid;
+    this.#images = history.images;
     this.#floor = floor;
   }
 
   /** first: the first block of bytes. */
   take(bytes: Uint8Array, first: number): Finding | null {
-    for (const [i, shown] of this.#history.grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
+    for (const [i, shown] of this.#grid.shown(bytes, first * CELLS_A_BLOCK).entries()) {
       const block = first + Math.floor(i / CELLS_A_BLOCK);
-      const image = this.#history.imageOf(first * CELLS_A_BLOCK + i, shown);
+      const image = this.#images.imageOf(first * CELLS_A_BLOCK + i, shown);
       if (image === null) return { promise: 'P7', message: `block ${block} of the image shows what was never written there` };
       this.#newestSeen = Math.max(this.#newestSeen, image.from);
       this.#oldestGone = Math.min(this.#oldestGone, image.missing);

@@ -89,17 +89,16 @@ export async function checkRestored(
   again: () => Promise<boolean>,
 ): Promise<Finding | null> {
   const order = new ImageOrder(history, floor);
-  const shown: Int32Array[] = [];
+  const shown: number[] = [];
   const take = (bytes: Uint8Array, first: number): Finding | null => {
-    shown.push(history.grid.shown(bytes, first * CELLS_A_BLOCK));
+    shown.push(...history.grid.shown(bytes, first * CELLS_A_BLOCK));
     count('P9', bytes.length / BLOCK_BYTES);
     return order.take(bytes, first);
   };
   const finding = await readAll(volume, history.blocks, take, again);
-  const moment = history.moment();
-  for (const [run, versions] of shown.entries())
-    for (const [i, version] of versions.entries()) history.restored(run * RUN_BLOCKS * CELLS_A_BLOCK + i, version, moment);
-  return finding ?? order.end();
+  if (finding !== null) return finding;
+  history.restored(shown);
+  return order.end();
 }
 
 /** Every block shows what it has to. */

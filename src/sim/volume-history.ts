@@ -1,4 +1,5 @@
 import { CELLS_A_BLOCK, type CellCuts, CellGrid, SECTOR_CUTS } from './cell-content.js';
+import { ImageHistory } from './image-history.js';
 import type { Crash } from './simulated-disk.js';
 
 /** One write, or the finding of a check after a crash, which is as good as one. */
@@ -36,8 +37,7 @@ export class VolumeHistory {
   readonly blocks: number;
   readonly cells: number;
   readonly #live: WriteRecord[][];
-  /** Every write of a cell, for images of the past. */
-  readonly #all: WriteRecord[][];
+  #images: ImageHistory;
   /** Acknowledged, not yet covered by a flush. */
   #volatile: WriteRecord[] = [];
   readonly #open = new Set<WriteRecord>();
@@ -63,7 +63,7 @@ export class VolumeHistory {
       durable: true,
     };
     this.#live = Array.from({ length: this.cells }, () => [blank]);
-    this.#all = Array.from({ length: this.cells }, () => [blank]);
+    this.#images = new ImageHistory(new Array<WriteRecord>(this.cells).fill(blank));
   }
 
   /** A moment of its own, between what was before and what comes after. */
@@ -106,10 +106,8 @@ export class VolumeHistory {
       durable: false,
     };
     this.#open.add(record);
-    for (let cell = first; cell < first + count; cell++) {
-      (this.#live[cell] as WriteRecord[]).push(record);
-      (this.#all[cell] as WriteRecord[]).push(record);
-    }
+    for (let cell = first; cell < first + count; cell++) (this.#live[cell] as WriteRecord[]).push(record);
+    this.#images.add(record, first, count);
     return record;
   }
 
@@ -269,24 +267,18 @@ export class VolumeHistory {
     return first;
   }
 
-  /**
-   * What an image of some moment shows of a cell: when that was asked for at the earliest, and the acknowledgement of the oldest write that it does not have. null: nothing
-   * that was ever written there.
-   */
-  imageOf(cell: number, shown: number): { readonly from: number; readonly missing: number } | null {
-    const all = this.#all[cell] as WriteRecord[];
-    const candidates = all.filter((record) => record.version === shown);
-    if (shown < 0 || candidates.length === 0) return null;
-    const end = Math.max(...candidates.map((record) => record.end));
-    let missing = OPEN;
-    for (const record of all) if (record.sure && record.from > end && record.acknowledged < missing) missing = record.acknowledged;
-    return { from: Math.min(...candidates.map((record) => record.from)), missing };
+  /** What an image that is taken now is held against, also when the volume is restored while that is looked at. */
+  get images(): ImageHistory {
+    return this.#images;
   }
 
-  /** Everything but the backup was lost, and what the cell shows now came from there: nothing that was before counts any more. */
-  restored(cell: number, shown: number, at: number): void {
-    const record: WriteRecord = { version: shown, first: cell, count: 1, from: at, acknowledged: at, end: at, sure: true, durable: true };
-    this.#live[cell] = [record];
-    this.#all[cell] = [record];
+  /** Everything but the backup was lost, and what the cells show now came from there: nothing that was before counts any more. */
+  restored(shown: readonly number[]): void {
+    const at = this.#tick++;
+    const beginning = shown.map(
+      (version, cell): WriteRecord => ({ version, first: cell, count: 1, from: at, acknowledged: at, end: at, sure: true, durable: true }),
+    );
+    for (const [cell, record] of beginning.entries()) this.#live[cell] = [record];
+    this.#images = new ImageHistory(beginning);
   }
 }

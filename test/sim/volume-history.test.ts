@@ -1,4 +1,5 @@
 import test from 'ava';
+import { ImageOrder } from '../../src/sim/backup-checks.js';
 import { CELLS_A_BLOCK, CellGrid } from '../../src/sim/cell-content.js';
 import { GeneratedRequests } from '../../src/sim/client-requests.js';
 import { generateScenario } from '../../src/sim/scenario.js';
@@ -104,6 +105,40 @@ test('a write that is there, asked for after the acknowledgement of one that is 
   history.powerFailure();
   t.true(history.firstMissing(0, 0) < history.settle(1, there.version));
   t.is(history.firstMissing(0, gone.version), Number.POSITIVE_INFINITY);
+});
+
+test('P7: an image that is looked at while the volume is restored is held to the end against the volume that it is of', (t) => {
+  /** What is said of an image without `gone` in block 0 and with `there` in block 1, when the volume is restored to it after block 0 was looked at. */
+  const lookedAt = (write: (history: VolumeHistory) => { readonly gone: WriteRecord; readonly there: WriteRecord }): string => {
+    const history = new VolumeHistory(BLOCKS);
+    const { there } = write(history);
+    history.powerFailure();
+    const order = new ImageOrder(history, 0);
+    const early = order.take(new Uint8Array(4096), 0);
+    history.restored([...new Array<number>(CELLS_A_BLOCK).fill(0), ...new Array<number>(CELLS_A_BLOCK).fill(there.version)]);
+    return (early ?? order.take(content(history, there), 1) ?? order.end())?.message ?? '';
+  };
+  const durably = (history: VolumeHistory, block: number): WriteRecord => {
+    const record = history.submit(block * CELLS_A_BLOCK, CELLS_A_BLOCK, false);
+    history.acknowledge(record, true);
+    return record;
+  };
+  t.is(
+    lookedAt((history) => ({ there: durably(history, 1), gone: durably(history, 0) })),
+    '',
+  );
+  t.regex(
+    lookedAt((history) => ({ gone: durably(history, 0), there: durably(history, 1) })),
+    /holds a write without one/,
+  );
+});
+
+test('P7: what was not restored is in no image of the volume from then on', (t) => {
+  const history = new VolumeHistory(BLOCKS);
+  const record = written(history, 0, CELLS_A_BLOCK);
+  history.powerFailure();
+  history.restored(new Array<number>(history.cells).fill(0));
+  t.regex(new ImageOrder(history, 0).take(content(history, record), 0)?.message ?? '', /never written there/);
 });
 
 test('cells may begin and end at any byte: each shows its version, and any wrong byte is seen', (t) => {

@@ -78,6 +78,7 @@ export class Drainer {
       to = journal.headSeq;
       await this.#durable();
     }
+    to = reachOf(journal, from, to);
     try {
       const drained = await this.#publish(from, to);
       this.#toTheEnd = false;
@@ -171,7 +172,9 @@ class Pieces {
     const turn = this.#turn++ % 2;
     this.#unpin(turn);
     while (this.#seq < this.#plan.toSeq) {
+      const slot = this.#journal.table.slotOf(this.#seq);
       const piece = await this.#segment(this.#seq++, turn);
+      this.#checkReach(slot);
       if (piece.extents > 0) return piece;
       this.#unpin(turn);
     }
@@ -197,6 +200,16 @@ class Pieces {
     const memory = this.#region.offset + turn * table.segmentBlocks * BLOCK_BYTES;
     if (await this.#reader.readSegment(seq, memory)) return this.#plan.piece(seq, memory);
     return this.#fromStripes(seq, memory);
+  }
+
+  /** A segment that was made again since the range was planned leaves out what was written again behind the range. */
+  #checkReach(slot: number): void {
+    const reachSeq = this.#journal.table.reachSeq[slot] as number;
+    if (reachSeq <= this.#plan.toSeq) return;
+    throw new KeelsonError('DRAIN_SOURCE_LOST', 'a segment of the range was made again from the stripes meanwhile', {
+      found: `a range up to ring segment ${this.#plan.toSeq}, and a segment that goes on to ${reachSeq}`,
+      action: 'the drain begins again, with a range that reaches there',
+    });
   }
 
   /** No whole journal copy: each block from whichever copy has it, else the stripes, where it is the newest of all. */
@@ -259,6 +272,13 @@ class Pieces {
     this.#unpin(0);
     this.#unpin(1);
   }
+}
+
+/** The end of a range from `from` to at least `to` that needs nothing of what segments made again from the stripes leave out. */
+function reachOf({ table }: Journal, from: SegmentSeq, to: SegmentSeq): SegmentSeq {
+  let end = to;
+  for (let seq = from; seq < end; seq++) end = Math.max(end, table.reachSeq[table.slotOf(seq)] as number);
+  return end;
 }
 
 /** Blocks in any order, as runs. */

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.js';
+import type { Clock, Timer } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
@@ -43,6 +43,9 @@ export interface EngineParts {
   readonly generation: number;
 }
 
+/** Segments without any copy are tried again after this. */
+const COPIES_RETRY_MS = 2000;
+
 /** Errors of one stripe task that a member may collect before its reads are worth an alarm. */
 interface TaskErrors {
   readonly readErrors: Uint32Array;
@@ -80,6 +83,7 @@ export class ArrayEngine {
   #fatal: (error: KeelsonError) => void = () => {};
   readonly #fencing = new Map<Member, Promise<void>>();
   #running = false;
+  #copiesRetry: Timer | null = null;
 
   constructor(parts: EngineParts) {
     const { slab, plan, state, clock, log, settings, pool } = parts;
@@ -181,7 +185,8 @@ export class ArrayEngine {
     );
     this.destageLoop = new DestageLoop(this.journal, this.destager, clock, log, () => state.lostDataMembers().length <= state.geometry.m);
     this.destageLoop.onBlocked = () => this.writes.pump();
-    this.replicator = new Replicator(this.journal, shape.journalCopies, plan.replication.offset, (position, errno) =>
+    const inStripes = { recover: (blocks: Float64Array, pages: Uint32Array) => this.#fromStripes(blocks, pages) };
+    this.replicator = new Replicator(this.journal, shape.journalCopies, plan.replication.offset, inStripes, (position, errno) =>
       this.#journalMemberFailed(position, errno, 'journal copy'),
     );
     this.rebuild = new RebuildRunner(this, plan.rebuild);
@@ -198,10 +203,7 @@ export class ArrayEngine {
       {
         publishes: () => this.checkpointer.recordPublisher(link.state?.epoch ?? 0),
         advance: (drainedSeq) => this.checkpointer.advance({ drainedSeq }),
-        recover: async (blocks, pages) => {
-          const { from } = await this.recovery.recover(blocks, pages, { trusted: true, locked: false, repair: false, ringFirst: false });
-          return !from.includes(HAD_NOWHERE);
-        },
+        recover: (blocks, pages) => this.#fromStripes(blocks, pages),
         isGone: (block) => {
           const place = this.journal.index.lookup(block);
           return (place >= 0 && this.journal.table.seqOfPlace(place) >= this.journal.destagedSeq) || this.state.isLost(block);
@@ -236,7 +238,7 @@ export class ArrayEngine {
     this.destageLoop.start();
     this.drainLoop?.start();
     void this.link?.connect().then(() => this.drainLoop?.kick());
-    void this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
+    this.#replicate();
     this.rebuild.kick();
   }
 
@@ -283,6 +285,12 @@ export class ArrayEngine {
     const had = await this.recovery.recover(blocks, pages, { trusted, locked: true, repair: false, ringFirst: false });
     crcs.set(had.crcs);
     return Array.from(had.from, (from) => from !== HAD_NOWHERE);
+  }
+
+  /** What the stripes have of blocks whose journal copies are gone, or else the backup. */
+  async #fromStripes(blocks: Float64Array, pages: Uint32Array): Promise<boolean> {
+    const { from } = await this.recovery.recover(blocks, pages, { trusted: true, locked: false, repair: false, ringFirst: false });
+    return !from.includes(HAD_NOWHERE);
   }
 
   #lostForGood(blocks: readonly number[]): void {
@@ -367,11 +375,26 @@ export class ArrayEngine {
 
   afterMembershipChange(): void {
     if (!this.#running) return;
-    void this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
+    this.#replicate();
     if (this.destageLoop.blocked !== null) this.destageLoop.urge();
     else this.destageLoop.kick();
     this.drainLoop?.kick();
     this.rebuild.kick();
+  }
+
+  /** Segments get the copies that they lack. Again after a while when some have none at all: what the stripes cannot give now, they may give later. */
+  #replicate(): void {
+    this.#copiesRetry?.cancel();
+    this.#copiesRetry = null;
+    void this.replicator
+      .run()
+      .catch((error: unknown) => this.#log('replication failed', error))
+      .then(() => {
+        const { journal } = this;
+        if (!this.#running || this.#copiesRetry !== null || journal.onlineMask() === 0) return;
+        if (journal.segmentsWithoutCopy(journal.tailSeq) === 0) return;
+        this.#copiesRetry = this.parts.clock.after(COPIES_RETRY_MS, () => this.#replicate());
+      });
   }
 
   #log(message: string, error: unknown): void {
@@ -394,6 +417,7 @@ export class ArrayEngine {
     this.beginStop();
     await this.volume.stop();
     this.#running = false;
+    this.#copiesRetry?.cancel();
     await this.drainLoop?.stop();
     await this.rebuild.stop();
     await this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));

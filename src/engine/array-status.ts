@@ -35,8 +35,10 @@ export function arrayStatus(engine: ArrayEngine) {
   if (uncopied > 0)
     alarm(
       'RING_WITHOUT_COPY',
-      `${uncopied} ring segments that the backup does not have are on no journal member any more: what is in them is safe in the stripes and in this process, which must not end before they are drained`,
-      'keelson drain --wait; do not stop the server before',
+      `${uncopied} ring segments that the backup does not have are on no journal member any more: what is in them is safe in the stripes and in this process, which must not end before they have copies again, or are drained`,
+      journal.deadReason !== null
+        ? 'keelson replace a journal member; do not stop the server before'
+        : 'they are made again from the stripes; wait until this is gone, or keelson drain --wait, before you stop the server',
     );
   if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq)
     alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');

@@ -13,6 +13,9 @@ export const ENTRY_BYTES = 16;
 export const CRC_BYTES = 4;
 const ROOM_BYTES = BLOCK_BYTES - BATCH_HEADER_FIXED_BYTES;
 
+/** Flag: the last batch of a segment that was made again from the stripes (segment-remake.ts). */
+export const FLAG_REMADE = 1;
+
 export const ENTRY_WRITE = 1;
 /** The range reads as zeroes from here on; it has no payload. */
 export const ENTRY_ZERO = 2;
@@ -42,6 +45,18 @@ export interface BatchHeader {
   readonly chain: number;
   readonly entries: number;
   readonly payloadBlocks: number;
+  /** Of the last batch of a segment that was made again; null of every other. */
+  readonly remade: RemadeEnd | null;
+}
+
+/** What the last batch of a segment that was made again from the stripes stands for. */
+export interface RemadeEnd {
+  /** Header checksum of the batch that was last in the segment at first: the next segment continues that. */
+  readonly chainAfter: number;
+  /** Last LSN of the segment: entries may have been joined. */
+  readonly lastLsn: Lsn;
+  /** Blocks that had been written again before this segment (not included) hold zeroes here: a drain that takes this one has to go on up to there. */
+  readonly reachSeq: SegmentSeq;
 }
 
 /** Byte offsets of the header's fields. */
@@ -59,6 +74,8 @@ const F = {
   flushedLsn: 48,
   entries: 56,
   chain: 60,
+  chainAfter: 64,
+  lsns: 68,
 } as const;
 
 function putU64(view: DataView, at: number, value: number): void {
@@ -100,7 +117,8 @@ export function sealBatch(
 ): number {
   view.setUint32(base + F.magic, BATCH_MAGIC, true);
   view.setUint16(base + F.version, BATCH_VERSION, true);
-  view.setUint16(base + F.flags, 0, true);
+  const { remade } = header;
+  view.setUint16(base + F.flags, remade === null ? 0 : FLAG_REMADE, true);
   view.setUint32(base + F.crc, 0, true);
   view.setUint32(base + F.tag, header.arrayTag, true);
   putU64(view, base + F.epoch, header.epoch);
@@ -108,11 +126,11 @@ export function sealBatch(
   view.setUint32(base + F.at, header.at, true);
   view.setUint32(base + F.payload, header.payloadBlocks, true);
   putU64(view, base + F.firstLsn, header.firstLsn);
-  putU64(view, base + F.flushedLsn, header.flushedLsn);
+  putU64(view, base + F.flushedLsn, remade === null ? header.flushedLsn : remade.reachSeq);
   view.setUint32(base + F.entries, header.entries, true);
   view.setUint32(base + F.chain, header.chain, true);
-  view.setUint32(base + 64, 0, true);
-  view.setUint32(base + 68, 0, true);
+  view.setUint32(base + F.chainAfter, remade === null ? 0 : remade.chainAfter, true);
+  view.setUint32(base + F.lsns, remade === null ? 0 : remade.lastLsn - header.firstLsn + 1, true);
   let at = base + BATCH_HEADER_FIXED_BYTES + header.entries * ENTRY_BYTES;
   for (let i = 0; i < header.payloadBlocks; i++, at += CRC_BYTES) view.setUint32(at, crcs[crcFirst + i] as number, true);
   memory.fill(0, at, base + BLOCK_BYTES);
@@ -124,6 +142,9 @@ export function sealBatch(
 export interface DecodedBatch extends BatchHeader {
   /** The header's own checksum. */
   readonly crc: number;
+  readonly lastLsn: Lsn;
+  /** What the next batch's chain has to be. */
+  readonly chainAfter: number;
 }
 
 /**
@@ -137,7 +158,8 @@ export function decodeBatch(
   segmentBlocks: number,
 ): DecodedBatch | null {
   if (view.getUint32(base + F.magic, true) !== BATCH_MAGIC) return null;
-  if (view.getUint16(base + F.version, true) !== BATCH_VERSION || view.getUint16(base + F.flags, true) !== 0) return null;
+  const flags = view.getUint16(base + F.flags, true);
+  if (view.getUint16(base + F.version, true) !== BATCH_VERSION || (flags & ~FLAG_REMADE) !== 0) return null;
   if (view.getUint32(base + F.tag, true) !== arrayTag) return null;
   const entries = view.getUint32(base + F.entries, true);
   const payloadBlocks = view.getUint32(base + F.payload, true);
@@ -148,22 +170,37 @@ export function decodeBatch(
   const copy = Buffer.from(memory.subarray(base, base + BLOCK_BYTES));
   copy.writeUInt32LE(0, F.crc);
   if (loadAddon().crc32c(copy, 0, BLOCK_BYTES, 0) !== stored) return null;
+  const firstLsn = getU64(view, base + F.firstLsn);
+  const seq = getU64(view, base + F.seq);
+  const word = getU64(view, base + F.flushedLsn);
+  const remade =
+    flags === 0
+      ? null
+      : {
+          chainAfter: view.getUint32(base + F.chainAfter, true),
+          lastLsn: firstLsn + view.getUint32(base + F.lsns, true) - 1,
+          reachSeq: word,
+        };
   const header: DecodedBatch = {
     arrayTag,
     epoch: getU64(view, base + F.epoch),
-    seq: getU64(view, base + F.seq),
+    seq,
     at,
-    firstLsn: getU64(view, base + F.firstLsn),
-    flushedLsn: getU64(view, base + F.flushedLsn),
+    firstLsn,
+    flushedLsn: remade === null ? word : firstLsn - 1,
     chain: view.getUint32(base + F.chain, true),
     entries,
     payloadBlocks,
+    remade,
     crc: stored,
+    lastLsn: remade === null ? firstLsn + entries - 1 : remade.lastLsn,
+    chainAfter: remade === null ? stored : remade.chainAfter,
   };
-  const { epoch, seq, firstLsn, flushedLsn } = header;
-  if (![epoch, seq, firstLsn + entries].every(Number.isSafeInteger)) return null;
+  const { epoch, flushedLsn, lastLsn } = header;
+  if (![epoch, seq, firstLsn + entries, lastLsn, word].every(Number.isSafeInteger)) return null;
   // What is flushed when a header is made was written before it.
   if (seq === 0 || flushedLsn >= firstLsn) return null;
+  if (remade !== null && (lastLsn < firstLsn + entries - 1 || remade.reachSeq <= seq)) return null;
   let covered = 0;
   for (let i = 0; i < entries; i++) {
     const type = entryType(view, base, i);

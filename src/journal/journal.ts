@@ -281,9 +281,12 @@ export class Journal {
       chain: this.chain,
       entries: this.#gatherEntries,
       payloadBlocks: this.#gatherPayload,
+      remade: null,
     };
     const crcFirst = slot * this.segmentBlocks + this.#gatherAt + 1;
     this.chain = sealBatch(this.#data, this.slab.view, this.#headerAt(), header, this.table.crc, crcFirst);
+    this.table.chain[slot] = this.chain;
+    this.table.epoch[slot] = this.epoch;
     this.#commit.enqueue(slot, this.#gatherAt, this.#gatherAt + 1 + this.#gatherPayload, this.#gatherFirstLsn + this.#gatherEntries - 1);
     this.#gatherAt = -1;
   }

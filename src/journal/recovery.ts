@@ -67,6 +67,8 @@ class RingWalker {
   #lastLsn: Lsn;
   #chain = -1;
   #epoch = 0;
+  /** What a segment that was made again leaves out was flushed before this one. */
+  #reachSeq = 0;
   /** The LSN before the tail is not known, so the first batch's is believed. */
   #anyLsn: boolean;
 
@@ -105,8 +107,8 @@ class RingWalker {
       if (!(await this.#segment(seq))) break;
       this.#heads.delete(seq);
     }
-    if (seq < destagedSeq || seq < drainedSeq || this.#lastLsn < knownLsn) {
-      const needed = Math.max(destagedSeq, drainedSeq) - 1;
+    if (seq < destagedSeq || seq < drainedSeq || seq < this.#reachSeq || this.#lastLsn < knownLsn) {
+      const needed = Math.max(destagedSeq, drainedSeq, this.#reachSeq) - 1;
       throw damaged(
         `ring segment ${seq} cannot be read on any journal member`,
         `segments ${tailSeq} to ${needed} of the ring, up to LSN ${knownLsn}`,
@@ -277,11 +279,15 @@ class RingWalker {
         table.addZero(slot, first, count);
       }
     }
-    this.#chain = header.crc;
+    this.#chain = header.chainAfter;
     this.#epoch = header.epoch;
-    this.#lastLsn = header.firstLsn + header.entries - 1;
+    this.#lastLsn = header.lastLsn;
     this.#anyLsn = false;
     table.lastLsn[slot] = this.#lastLsn;
+    table.chain[slot] = this.#chain;
+    table.epoch[slot] = this.#epoch;
+    table.reachSeq[slot] = header.remade?.reachSeq ?? 0;
+    this.#reachSeq = Math.max(this.#reachSeq, table.reachSeq[slot] as number);
     this.#batches++;
   }
 

@@ -3,9 +3,10 @@ import type { Member } from '../member/member-api.js';
 import { syncOutcome, writeOutcome } from '../device/outcome-io.js';
 import type { Journal } from './journal.js';
 import { RingReader } from './ring-reader.js';
+import { type RemadeSegment, remakeSegment, type SegmentSource, tookRemade, wantsRemake } from './segment-remake.js';
 
 /**
- * Gives ring segments back the copies they lost: from the slab when resident, else from another copy, to the same slot of a healthy member.
+ * Gives ring segments back the copies they lost: from the slab when resident, else from another copy, else made again from the stripes, to the same slot of a healthy member.
  * A slot is reserved on every journal member, so there is always room.
  */
 export class Replicator {
@@ -16,17 +17,27 @@ export class Replicator {
   readonly #failed: (position: number, errno: number) => Promise<void>;
   #running: Promise<void> | null = null;
   #again = false;
+  readonly #source: SegmentSource;
+  /** Segments that the stripes could not give in this run. */
+  readonly #left = new Set<SegmentSeq>();
 
   /** scratch: slab offset of one segment's worth of memory. */
-  constructor(journal: Journal, copies: number, scratch: SlabOffset, failed: (position: number, errno: number) => Promise<void>) {
+  constructor(
+    journal: Journal,
+    copies: number,
+    scratch: SlabOffset,
+    source: SegmentSource,
+    failed: (position: number, errno: number) => Promise<void>,
+  ) {
     this.#journal = journal;
+    this.#source = source;
     this.#reader = new RingReader(journal, journal.slab);
     this.#copies = copies;
     this.#scratch = scratch;
     this.#failed = failed;
   }
 
-  /** Segments that have fewer copies than there could be. */
+  /** Segments that have fewer copies than there could be, in the order in which they get them. */
   wanting(): SegmentSeq[] {
     const journal = this.#journal;
     const list: SegmentSeq[] = [];
@@ -42,12 +53,14 @@ export class Replicator {
       }
       if (have < want) list.push(seq);
     }
-    return list;
+    // Those to be made again last: they wait until all that was acknowledged is on stable media, which it is not while one that is not destaged has no copy.
+    return list.sort((a, b) => Number(wantsRemake(journal, a)) - Number(wantsRemake(journal, b)));
   }
 
   /** Runs until no segment wants a copy; a call while it runs makes it look again. */
   run(): Promise<void> {
     this.#again = true;
+    this.#left.clear();
     this.#running ??= this.#loop().finally(() => {
       this.#running = null;
     });
@@ -77,10 +90,20 @@ export class Replicator {
     journal.pin(slot);
     try {
       let memory = table.memory[slot] as number;
+      let remade: RemadeSegment | null = null;
       if (memory < 0) {
         memory = this.#scratch;
+        if (wantsRemake(journal, seq)) {
+          if (this.#left.has(seq)) return true;
+          remade = await remakeSegment(journal, seq, memory, this.#source);
+          if (remade === null) {
+            this.#left.add(seq);
+            return true;
+          }
+          await journal.hooks.fence?.();
+        }
         // Verified block by block: a copy of damage would pass for a whole one.
-        if (!(await this.#reader.readSegment(seq, memory))) return true;
+        else if (!(await this.#reader.readSegment(seq, memory))) return true;
       }
       journal.slab.view.fill(0, memory + used * BLOCK_BYTES, memory + bytes);
       const member = journal.members[target] as Member;
@@ -93,6 +116,7 @@ export class Replicator {
       }
       // Another device may have taken the position meanwhile.
       if (table.seq[slot] === seq && journal.members[target] === member && journal.isOnline(target)) {
+        if (remade !== null) tookRemade(journal, seq, remade);
         table.copies[slot] = ((table.copies[slot] as number) | (1 << target)) >>> 0;
         // It may want more than this one: with three copies, a segment that one member alone has wants two.
         this.#again = true;

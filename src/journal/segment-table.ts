@@ -21,6 +21,11 @@ export class SegmentTable {
   readonly used: Uint32Array;
   readonly firstLsn: Float64Array;
   readonly lastLsn: Float64Array;
+  /** Header checksum of the segment's last batch, which the next segment continues, and the epoch that it was written under. */
+  readonly chain: Uint32Array;
+  readonly epoch: Float64Array;
+  /** A drain that takes this segment has to go on up to this one (not included); 0: it may end here. Only of one that was made again from the stripes. */
+  readonly reachSeq: Float64Array;
   /** Bit i: journal position i holds a whole copy. */
   readonly copies: Uint32Array;
   /** Slab offset of the segment's buffer, -1 when not resident. */
@@ -40,6 +45,9 @@ export class SegmentTable {
     this.used = new Uint32Array(slots);
     this.firstLsn = new Float64Array(slots);
     this.lastLsn = new Float64Array(slots);
+    this.chain = new Uint32Array(slots);
+    this.epoch = new Float64Array(slots);
+    this.reachSeq = new Float64Array(slots);
     this.copies = new Uint32Array(slots);
     this.memory = new Float64Array(slots).fill(-1);
     this.pins = new Uint16Array(slots);
@@ -83,6 +91,9 @@ export class SegmentTable {
     this.used[slot] = 0;
     this.firstLsn[slot] = 0;
     this.lastLsn[slot] = 0;
+    this.chain[slot] = 0;
+    this.epoch[slot] = 0;
+    this.reachSeq[slot] = 0;
     this.copies[slot] = 0;
     this.zeroes[slot] = null;
   }

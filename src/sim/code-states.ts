@@ -32,6 +32,11 @@ export const CODE_STATES: readonly CodeState[] = [
   state('ring: removal waits for a reader', 'journal/journal', 'queueMicrotask(() => this.removeBefore('),
   state('ring: a segment gets another copy', 'journal/replicator', 'table.copies[slot] = (table.copies[slot] | (1 << target))'),
   state('ring: a copy is made of one that has left memory', 'journal/replicator', 'memory = this.#scratch'),
+  state(
+    'ring: a segment is made again from the stripes',
+    'journal/segment-remake',
+    'return { crcs: compose(journal, seq, newest, memory, reachSeq), reachSeq }',
+  ),
   state('ring: a copy cannot be read, another one is', 'journal/ring-reader', 'bytes)) < 0) { member.readErrors++'),
   state('ring: a new member takes a place', 'engine/membership-change', 'journal.members[position] = member'),
   state('checkpoint: a member fails in the round', 'engine/checkpointer', 'this.#onFailed(targets[i], error)'),

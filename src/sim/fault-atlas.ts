@@ -200,8 +200,6 @@ export class FaultAtlas {
     if (this.engine === null || this.#restoring || this.#shape.journalMembers === 0 || this.engine.state.untrustedStripes > 0) return false;
     const { table, destagedSeq, headSeq } = this.engine.journal;
     for (let seq = destagedSeq; seq < headSeq; seq++) if ((table.memory[table.slotOf(seq)] as number) < 0) return false;
-    // What the backup has not cannot be had from it while another process has taken it.
-    if (this.#shape.backup && !this.backupServes(this.engine)) return false;
     return this.#harmed(-1).length === 0;
   }
 
@@ -259,7 +257,7 @@ export class FaultAtlas {
     return everyOneBeside(this.engine === null ? this.#undestaged : this.#copiesOf(this.engine, this.engine.journal.destagedSeq), harmed);
   }
 
-  /** The members that hold each segment which the next process has to find: also what is in the stripes already and not drained, which cannot be made again from there (docs/simulator-findings.md, Open). */
+  /** The members that hold each segment which the next process has to find: also what is in the stripes already and not drained, since only the process that runs can make that again from there (decision 0096). */
   #kept(): number[][] {
     return this.engine === null ? this.#inRing : this.#copiesOf(this.engine, this.engine.journal.tailSeq);
   }
@@ -272,9 +270,9 @@ export class FaultAtlas {
     return someIsLeft && everyOneBeside(this.#copiesOf(this.engine, this.engine.journal.tailSeq), harmed);
   }
 
-  /** Of each segment that is still in the ring some member has a copy: without, the process may not end, in whatever order, before it is drained. */
+  /** Of each segment that is still in the ring some member has a copy: without, the process may not end, in whatever order, before it has one again, or is drained. */
   mayStop(): boolean {
-    return this.engine !== null && this.engine.journal.segmentsWithoutCopy(this.engine.journal.tailSeq) === 0;
+    return this.engine !== null && this.journalSurvives && this.engine.journal.segmentsWithoutCopy(this.engine.journal.tailSeq) === 0;
   }
 
   /** The members that hold each segment from this one on. */

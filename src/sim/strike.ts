@@ -91,7 +91,8 @@ export function strike(event: ScenarioEvent, run: StruckRun): void {
       else run.lostLock.lose(run.process, random, run.healed);
       return;
     case 'loss-of-journal':
-      if (run.journal.lose(random, run.healed)) run.fired(event.kind);
+      // A server that is being stopped ends without them: the next start waits for one that was there.
+      if (!run.healed() && run.journal.lose(random, run.healed)) run.fired(event.kind);
       else run.spared();
       return;
     case 'journal-out-of-reach': {

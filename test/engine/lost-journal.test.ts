@@ -3,6 +3,7 @@ import test from 'ava';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { arrayStatus } from '../../src/engine/array-status.js';
+import { replaceMember } from '../../src/engine/membership-change.js';
 import { ArrayFixture } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 import { isLost, replaceAll, settleAfterLoss } from './loss-scenario.js';
@@ -84,25 +85,68 @@ test.serial('P8: writes that were drained but never destaged come from the backu
 });
 
 test.serial(
-  'P9: while what the backup does not have is on no journal member, status says that the server must not end before it is drained',
+  'P4, P8: when all journal members were replaced, segments that are in no memory get their copies from the stripes: a crash and a start without any drain, then a drain that reaches far enough',
   async (t) => {
+    t.log(`seed ${SEED}`);
+    const random = seededRandom(SEED);
     const fixture = await ArrayFixture.create(t, { buffers: 5 });
-    const { engine } = fixture;
-    const warned = (): boolean => arrayStatus(engine).alarms.some(({ code }) => code === 'RING_WITHOUT_COPY');
     const model = modelOf(fixture);
     await model.fill();
-    await engine.destageLoop.drainAll();
-    t.false(warned());
+    await fixture.drain();
+    // Written, and written again: some segments have blocks whose newest write is in a later one.
+    const target = model.acknowledgements + 120;
+    await model.load(random, 4, () => model.acknowledgements >= target);
+    await fixture.engine.destageLoop.drainAll();
+    const warned = (): boolean => arrayStatus(fixture.engine).alarms.some(({ code }) => code === 'RING_WITHOUT_COPY');
     fixture.kill([6, 7]);
     await settleAfterLoss(fixture);
-    await replaceAll(fixture, [6, 7]);
-    t.true(warned(), 'the new members have what memory had, and no more');
-    await fixture.drain();
-    t.false(warned());
+    t.true(warned());
+    // Two stripe members less: what is taken from the stripes has to be reconstructed.
+    fixture.kill([0, 3]);
+    await settleAfterLoss(fixture);
+    const replacements = new Map([6, 7, 0, 3].map((index) => [index, fixture.newPath()]));
+    const replace = async (index: number): Promise<void> => {
+      await replaceMember(fixture.engine, String(index), replacements.get(index) as string);
+    };
+    await replace(6);
+    await replace(7);
+    await fixture.engine.replicator.run();
+    t.false(warned(), 'the ring has all its copies again');
+    const { journal } = fixture.engine;
+    const reached = Math.max(...journal.table.reachSeq);
+    t.true(reached > journal.drainedSeq + 1, 'some segments were made again');
+    await replace(0);
+    await replace(3);
+    await fixture.engine.rebuild.wait();
+    await fixture.crash();
+    for (const [index, path] of replacements) renameSync(path, fixture.paths[index] as string);
+    await fixture.start();
     t.deepEqual((await model.verify()).wrong, []);
+    const again = fixture.engine;
+    await again.drainer?.drain(again.journal.drainedSeq + 1);
+    t.true(again.journal.drainedSeq >= reached, 'a range that begins in front of what was written again ends behind it');
+    await fixture.restore();
+    t.deepEqual((await model.verify()).wrong, [], 'P7: the image is what the volume was');
     await fixture.close();
   },
 );
+
+test.serial('P9: while the ring has segments without any copy status says so, until the stripes can give what is in them', async (t) => {
+  const fixture = await ArrayFixture.create(t, { buffers: 5 });
+  const { engine } = fixture;
+  const warned = (): boolean => arrayStatus(engine).alarms.some(({ code }) => code === 'RING_WITHOUT_COPY');
+  const model = modelOf(fixture);
+  await model.fill();
+  await engine.destageLoop.drainAll();
+  t.false(warned());
+  // More stripe members than the parity covers: nothing can be made again from what is left.
+  fixture.kill([0, 2, 4, 6, 7]);
+  await settleAfterLoss(fixture);
+  for (const index of [6, 7]) await replaceMember(engine, String(index), fixture.newPath());
+  await engine.replicator.run();
+  t.true(warned());
+  await fixture.close();
+});
 
 test.serial('P5: an array that crashed and comes back without its journal members is refused, not served from older data', async (t) => {
   const fixture = await ArrayFixture.create(t);

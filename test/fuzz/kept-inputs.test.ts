@@ -29,7 +29,18 @@ test('a batch header with a right checksum over numbers of 2^53 and more is no h
     const memory = Buffer.alloc(BLOCK_BYTES);
     const view = new DataView(memory.buffer, memory.byteOffset, BLOCK_BYTES);
     putEntry(view, 0, 0, ENTRY_ZERO, 0, 5, 1);
-    const header = { arrayTag: 1, epoch: 3, seq: 77, at: 0, firstLsn: 10, flushedLsn: 9, chain: 0, entries: 1, payloadBlocks: 0 };
+    const header = {
+      arrayTag: 1,
+      epoch: 3,
+      seq: 77,
+      at: 0,
+      firstLsn: 10,
+      flushedLsn: 9,
+      chain: 0,
+      entries: 1,
+      payloadBlocks: 0,
+      remade: null,
+    };
     sealBatch(view, memory, 0, header, new Uint32Array(0), 0);
     t.not(decodeBatch(view, memory, 0, 1, 256), null);
     memory.writeUInt32LE(0x20_0000, field + 4);

@@ -118,6 +118,11 @@ function sampleBatch(random: Random): Buffer {
     chain: random.u32(),
     entries,
     payloadBlocks,
+    // One in four ends a segment that was made again from the stripes.
+    remade:
+      random.below(4) > 0
+        ? null
+        : { chainAfter: random.u32(), lastLsn: 1000 + entries + random.below(300), reachSeq: 78 + random.below(40) },
   };
   sealBatch(view, memory, 0, header, crcs, 0);
   return memory;
@@ -168,8 +173,10 @@ test('batch header: no mutation is taken for a header; with its checksum made to
     const batch = again.value;
     if (batch === null) return;
     accepted++;
-    const { epoch, seq, at, firstLsn, flushedLsn, entries, payloadBlocks, list } = batch;
-    for (const number of [epoch, seq, firstLsn + entries, flushedLsn])
+    const { epoch, seq, at, firstLsn, flushedLsn, lastLsn, remade, entries, payloadBlocks, list } = batch;
+    if (lastLsn < firstLsn + entries - 1) throw new Error('a batch that ends before its last entry');
+    if (remade !== null && remade.reachSeq <= seq) throw new Error('a segment that reaches no further than its start');
+    for (const number of [epoch, seq, firstLsn + entries, flushedLsn, lastLsn, remade?.reachSeq ?? 0])
       if (!Number.isSafeInteger(number)) throw new Error(`a number that cannot be told from its neighbours: ${number}`);
     const covered = list.reduce((sum, [type, , count]) => sum + (type === ENTRY_WRITE ? (count as number) : 0), 0);
     if (covered !== payloadBlocks || at + 1 + payloadBlocks > SEGMENT_BLOCKS) throw new Error('a batch that leads outside its segment');

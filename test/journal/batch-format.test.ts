@@ -41,6 +41,7 @@ function seal(memory: Uint8Array, base: number, entries: readonly Entry[], chang
     chain: 0xdead_beef,
     entries: entries.length,
     payloadBlocks,
+    remade: null,
     ...change,
   };
   sealBatch(view, memory, base, header, crcs, 0);
@@ -60,8 +61,10 @@ const MIXED: readonly Entry[] = [
 test('a batch header says again what was put in, 48-bit blocks and 53-bit numbers included', (t) => {
   const memory = new Uint8Array(3 * BLOCK_BYTES).fill(0xa5);
   const header = seal(memory, BLOCK_BYTES, MIXED);
-  const { crc, ...rest } = decode(memory, BLOCK_BYTES) ?? t.fail('refused');
+  const { crc, lastLsn, chainAfter, ...rest } = decode(memory, BLOCK_BYTES) ?? t.fail('refused');
   t.deepEqual(rest, header);
+  t.is(lastLsn, header.firstLsn + 2);
+  t.is(chainAfter, crc);
   t.true(crc !== 0);
   const view = new DataView(memory.buffer);
   const decoded = MIXED.map((_, i) => ({
@@ -72,6 +75,25 @@ test('a batch header says again what was put in, 48-bit blocks and 53-bit number
   t.deepEqual(decoded, MIXED as Entry[]);
   for (let i = 0; i < 6; i++) t.is(payloadCrc(view, BLOCK_BYTES, 3, i), (i * 2_654_435_761) >>> 0);
   t.true(memory.subarray(0, BLOCK_BYTES).every((byte) => byte === 0xa5) && memory.subarray(2 * BLOCK_BYTES).every((byte) => byte === 0xa5));
+});
+
+test('the last header of a segment that was made again says what it stands for, and is refused when that cannot be', (t) => {
+  const memory = new Uint8Array(BLOCK_BYTES);
+  const { seq, firstLsn } = seal(memory, 0, MIXED);
+  const end = { chainAfter: 0xfeed_f00d, lastLsn: firstLsn + 40, reachSeq: seq + 5 };
+  const decoded = (remade: typeof end): ReturnType<typeof decode> => {
+    seal(memory, 0, MIXED, { remade });
+    return decode(memory, 0);
+  };
+  const found = decoded(end) ?? t.fail('refused');
+  t.deepEqual(found.remade, end);
+  t.is(found.lastLsn, end.lastLsn);
+  t.is(found.chainAfter, end.chainAfter);
+  // All before it was flushed.
+  t.is(found.flushedLsn, firstLsn - 1);
+  t.is(decoded({ ...end, reachSeq: seq }), null);
+  t.not(decoded({ ...end, lastLsn: firstLsn + 2 }), null);
+  t.is(decoded({ ...end, lastLsn: firstLsn + 1 }), null);
 });
 
 test('every flipped bit of a batch header makes it refused', (t) => {

@@ -117,10 +117,14 @@ export class Ring {
       },
     });
     this.reader = new RingReader(this.journal, this.slab);
-    this.replicator = new Replicator(this.journal, shape.copies, shape.buffers * segmentBytes + scratch, async (position) =>
+    const source = { recover: (blocks: Float64Array, pages: Uint32Array) => this.inStripes(blocks, pages) };
+    this.replicator = new Replicator(this.journal, shape.copies, shape.buffers * segmentBytes + scratch, source, async (position) =>
       this.fail(position, 'copy'),
     );
   }
+
+  /** What the stripes would have of blocks whose copies are gone: nothing, unless a test says otherwise. */
+  inStripes: (blocks: Float64Array, pages: Uint32Array) => Promise<boolean> = async () => false;
 
   /** Slab offset of the extra memory. */
   get extraAt(): number {

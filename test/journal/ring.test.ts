@@ -175,7 +175,13 @@ test('damage on one copy is read from the other, and is not spread by replicatio
   }
   t.deepEqual(await r.read(r.journal.index.lookup(0)), contentOf(0, 1));
   // Neither copy is whole; together they are, and so is what is made of them when a third one is wanted.
-  const replicator = new Replicator(r.journal, 3, (SMALL.segmentBlocks * 4 + SMALL.segmentBlocks * 8) * 4096, async () => {});
+  const replicator = new Replicator(
+    r.journal,
+    3,
+    (SMALL.segmentBlocks * 4 + SMALL.segmentBlocks * 8) * 4096,
+    { recover: async () => false },
+    async () => {},
+  );
   await r.during(replicator.run());
   t.is(table.copies[1], 0b111);
   r.fail(holders[0] as number, 'by hand');
@@ -194,6 +200,6 @@ test('what is damaged on every copy is an error, and no new copy of it counts as
   const before = r.journal.table.copies[1];
   for (const { cache } of r.devices) cache[r.offsetOf(1, 1)] = (cache[r.offsetOf(1, 1)] as number) ^ 0x80;
   t.is(await r.read(r.journal.index.lookup(0)), null);
-  await r.during(new Replicator(r.journal, 3, SMALL.segmentBlocks * 12 * 4096, async () => {}).run());
+  await r.during(new Replicator(r.journal, 3, SMALL.segmentBlocks * 12 * 4096, { recover: async () => false }, async () => {}).run());
   t.is(r.journal.table.copies[1], before);
 });

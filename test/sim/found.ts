@@ -170,6 +170,20 @@ export const FOUND: readonly Scenario[] = [
     '7 1000 1 6 600 5',
     '276:newer-writer:3893842104 301:newer-writer:4275719273 308:power-failure:2808666252 339:drain:950756025 401:newer-writer:4027080665 429:newer-writer:2343432521 507:newer-writer:4081384072 526:newer-writer:989055237',
   ),
+  found(
+    14202,
+    '4 1 2 2 16384 20 131072 12 8 1 0',
+    '2 20000 4 12 4000 100',
+    '193:crash-in-stripe-task:3365081690 390:second-process:2109468416 478:second-process:3814631711 562:crash-in-stripe-task:3897616176 914:target-put-back:2029259862 1454:target-down:3134629756 1637:target-down:3352144304 2442:loss-of-journal:1408818891 2616:target-full:2426605475 2669:target-down:3574733536 2714:target-slow:1925324089 3514:target-put-back:3205892715 3597:target-disconnect:3169505160',
+    [0, 8, 1055, 1063, 1071, 2547, 2555, 2627, 4096],
+  ),
+  found(
+    3001168,
+    '5 2 2 2 4096 9 131072 12 8 1 0',
+    '7 100 4 6 1500 100',
+    '398:newer-writer:627224558 478:slow-member:2507739363 723:loss-of-journal:2759246366 836:crash-in-stripe-task:878644935 1160:drain:1979897579 1274:clock-jump:2272351283',
+    [0, 8, 225, 1093, 1101, 1336, 2150, 2158, 4096],
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -195,4 +195,36 @@ export const TESTED_MUTATIONS: readonly TestedMutation[] = [
       title: 'P8: parity of rows that a crash may have torn is doubted when a stripe member fails, not when a journal member does',
     },
   },
+  {
+    name: 'a segment is made again before what was written again behind it is on stable media',
+    file: 'journal/segment-remake.js',
+    find: '!(await flushed(journal))',
+    put: 'false',
+    by: {
+      file: 'journal/segment-remake',
+      title:
+        'a segment is made again only when what was written again behind it is on stable media: no crash makes an older write the newest',
+    },
+  },
+  {
+    name: 'what the stripes have is put into the ring without a look at its checksum',
+    file: 'journal/segment-remake.js',
+    find: 'wrong.length === 0',
+    put: 'wrong.length >= 0',
+    by: {
+      file: 'journal/segment-remake',
+      title: 'what the stripes have wrong is not put into the ring: the segment goes on without a copy',
+    },
+  },
+  {
+    name: 'a drain ends before the reach of a segment that was made again',
+    file: 'drain/drainer.js',
+    find: 'to = reachOf(journal, from, to);',
+    put: '',
+    by: {
+      file: 'engine/lost-journal',
+      title:
+        'P4, P8: when all journal members were replaced, segments that are in no memory get their copies from the stripes: a crash and a start without any drain, then a drain that reaches far enough',
+    },
+  },
 ];

@@ -159,6 +159,13 @@ export const FOUND: readonly Scenario[] = [
     '770:former-device:288601575 3191:loss-of-everything:177501995',
   ),
   found(
+    3366,
+    '6 3 3 3 8192 20 131072 8 5 1 0',
+    '3 20000 4 0 4000 5',
+    '135:drain:3323531287 571:former-device:1684745498 1943:bit-rot:2434401040 2000:target-down:1859081674 2036:power-failure:1854972023 2079:look-at-backup:373818182 2269:drain:1634434858 3181:target-disconnect:3472620452 3260:target-slow:4277524870',
+    [0, 9, 17, 25, 34, 507, 1730, 2570, 4096],
+  ),
+  found(
     100178,
     '6 2 3 2 8192 4 65536 8 10 1 0',
     '4 0 1 0 600 5',

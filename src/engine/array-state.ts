@@ -157,8 +157,8 @@ export class ArrayState {
    */
   lostBeforeCrashFrom: StripeIndex = Number.POSITIVE_INFINITY;
   /** For the checkpoint: rows that a crash tore counted on a member that is lost now, so that another crash must not take its absence for one from before (lostBeforeCrashFrom). */
-  get tornAsWhole(): boolean {
-    return this.untrustedStripes > 0 && this.lostBeforeCrashFrom > 0 && this.lostDataMembers().length > 0;
+  get tornAsWholeBelow(): StripeIndex {
+    return this.untrustedStripes > 0 && this.lostDataMembers().length > 0 ? this.lostBeforeCrashFrom : 0;
   }
 
   /** A data member failed, and stripe tasks made before that may still be running. */

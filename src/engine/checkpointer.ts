@@ -255,7 +255,7 @@ export class Checkpointer {
       cleanShutdown:
         this.#clean || (destagedSeq === this.#journal.headSeq && !state.journalPositions().some((index) => this.#takesWrites(index))),
       epochSettled,
-      ...(state.tornAsWhole ? { tornAsWhole: true } : {}),
+      ...(state.tornAsWholeBelow > 0 ? { tornAsWholeBelow: state.tornAsWholeBelow } : {}),
       protection: state.protection,
       publishEpoch: state.publishEpoch,
       stripeBitmap: this.#durableBitmap,

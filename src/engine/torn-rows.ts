@@ -5,13 +5,14 @@ import type { ArrayState } from './array-state.js';
 
 /** The stripe from which on every data member that is lost now was called so before the crash (ArrayState.lostBeforeCrashFrom). checkpoint: the last one before it. */
 export function lostBeforeCrashFrom(state: ArrayState, checkpoint: Checkpoint): StripeIndex {
-  return Math.max(0, ...state.lostDataMembers().map((index) => touchedAsWholeBefore(state, checkpoint, index)));
+  const lost = state.lostDataMembers();
+  // Another crash before this one had torn rows that counted on members which were lost then, and may be called so by now.
+  const earlier = lost.length > 0 ? (checkpoint.tornAsWholeBelow ?? 0) : 0;
+  return Math.max(earlier, ...lost.map((index) => touchedAsWholeBefore(state, checkpoint, index)));
 }
 
 /** The stripe from which on the rows that the crash tore had been touched with this member counted as lost. */
 function touchedAsWholeBefore(state: ArrayState, checkpoint: Checkpoint, index: number): StripeIndex {
-  // Another crash before this one had torn rows that counted on members which were lost then.
-  if (checkpoint.tornAsWhole === true) return Number.POSITIVE_INFINITY;
   const before = checkpoint.members.find((row) => row.index === index);
   if (before?.state === 'failed' || before?.state === 'missing') return 0;
   if (before?.state !== 'rebuilding') return Number.POSITIVE_INFINITY;

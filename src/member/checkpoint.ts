@@ -32,6 +32,8 @@ const FLAG_MORE_LOST = 4;
 const FLAG_MORE_SHORT = 8;
 const FLAG_TORN_AS_WHOLE = 16;
 const RING_END_AT = 120;
+/** Behind the longest list of short segments. */
+const TORN_BELOW_AT = RING_END_AT + 16 + 16 * SHORT_SEGMENTS_MAX;
 const NONE_LOST: LostList = { ranges: [], more: false };
 
 /** Bytes of an encoded checkpoint: whole blocks. */
@@ -46,7 +48,7 @@ function lostAt(bitmapBytes: Bytes): Bytes {
 
 /** Whole blocks; docs/on-disk-format.md, "Checkpoint". The array's UUID is in it, so that what another array left behind is not taken for ours. */
 export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uint8Array {
-  const { members, stripeBitmap, lost = NONE_LOST } = checkpoint;
+  const { members, stripeBitmap, lost = NONE_LOST, tornAsWholeBelow: tornBelow = 0 } = checkpoint;
   const anyLost = lost.ranges.length > 0 || lost.more;
   assert(members.length <= MEMBERS_MAX, `at most ${MEMBERS_MAX} members`);
   assert(lost.ranges.length <= LOST_RANGES_MAX, 'lost ranges that have room in the slot');
@@ -67,11 +69,12 @@ export function encodeCheckpoint(checkpoint: Checkpoint, arrayUuid: string): Uin
         (checkpoint.epochSettled === true ? FLAG_EPOCH_SETTLED : 0) |
         (lost.more ? FLAG_MORE_LOST : 0) |
         (checkpoint.ring?.more === true ? FLAG_MORE_SHORT : 0) |
-        (checkpoint.tornAsWhole === true ? FLAG_TORN_AS_WHOLE : 0),
+        (tornBelow > 0 ? FLAG_TORN_AS_WHOLE : 0),
     )
     .u32(PROTECTIONS.indexOf(checkpoint.protection));
   record.u32(members.length).u32(lost.ranges.length).u64(stripeBitmap.length);
   if (checkpoint.ring) encodeRingEnd(record, checkpoint.ring);
+  record.seek(TORN_BELOW_AT).u64(Number.isFinite(tornBelow) ? tornBelow : 0);
   record.seek(CHECKPOINT_HEADER_BYTES);
   for (const member of members) encodeMember(record, member);
   record.seek(CHECKPOINT_HEADER_BYTES + CHECKPOINT_TABLE_BYTES).bytes(stripeBitmap);
@@ -175,6 +178,8 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
     const protection = PROTECTIONS[record.u32()];
     if (protection === undefined) throw invalid('an unknown protection');
     const ring = decodeRingEnd(record.seek(RING_END_AT), (flags & FLAG_MORE_SHORT) !== 0);
+    // Earlier versions did not say below which stripe.
+    const tornBelow = record.seek(TORN_BELOW_AT).u64() || Number.POSITIVE_INFINITY;
     record.seek(CHECKPOINT_HEADER_BYTES);
     const members: MemberRecord[] = [];
     for (let i = 0; i < header.members; i++) members.push(decodeMember(record));
@@ -191,7 +196,7 @@ export function decodeCheckpoint(bytes: Uint8Array, arrayUuid: string): Checkpoi
       drainedLsn,
       cleanShutdown: (flags & FLAG_CLEAN) !== 0,
       ...((flags & FLAG_EPOCH_SETTLED) !== 0 ? { epochSettled: true } : {}),
-      ...((flags & FLAG_TORN_AS_WHOLE) !== 0 ? { tornAsWhole: true } : {}),
+      ...((flags & FLAG_TORN_AS_WHOLE) !== 0 ? { tornAsWholeBelow: tornBelow } : {}),
       protection,
       ...(publishEpoch === 0 ? {} : { publishEpoch }),
       stripeBitmap: bytes.slice(bitmapAt, bitmapAt + header.bitmapBytes),

@@ -65,12 +65,13 @@ function countersProblem(epoch: number, generation: number): string {
 }
 
 export function checkpointProblem(checkpoint: Checkpoint, shape: ArrayShape): string {
-  const { epoch, generation, stripeBitmap, members, lost, ring, destagedLsn, drainedLsn } = checkpoint;
+  const { epoch, generation, stripeBitmap, members, lost, ring, destagedLsn, drainedLsn, tornAsWholeBelow: torn = 0 } = checkpoint;
   const bitmapBytes = stripeBitmapBytes(shape.stripes);
   if (stripeBitmap.length !== bitmapBytes) return `a bitmap of ${stripeBitmap.length} bytes for ${shape.stripes} stripes`;
   const spare = 8 * bitmapBytes - shape.stripes;
   if (((stripeBitmap[bitmapBytes - 1] as number) & (0xff00 >> spare) & 0xff) !== 0) return 'a written stripe beyond the last';
   if (destagedLsn >= COUNTERS_MAX || drainedLsn >= COUNTERS_MAX) return `LSNs ${destagedLsn} and ${drainedLsn}`;
+  if (Number.isFinite(torn) && torn > shape.stripes) return `torn rows below stripe ${torn} of ${shape.stripes}`;
   return (
     countersProblem(epoch, generation) ||
     membersProblem(members, shape) ||

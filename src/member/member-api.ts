@@ -97,8 +97,11 @@ export interface Checkpoint {
   readonly cleanShutdown: boolean;
   /** The epoch is on every member that was there: not so in the checkpoint that raises it, true in all after it. No write is accepted before. */
   readonly epochSettled?: boolean;
-  /** Rows that a crash tore are not written again yet, and counted on a data member that is lost by now: of these its absence does not say that their lost blocks are in the ring. */
-  readonly tornAsWhole?: boolean;
+  /**
+   * Rows that a crash tore are not written again yet, and those of stripes below this one counted on a data member that is lost by now: of these its absence does not say that
+   * their lost blocks are in the ring. Infinity: of all stripes. Left out: of none.
+   */
+  readonly tornAsWholeBelow?: number;
   readonly protection: 'full' | 'seeding' | 'unprotected';
   /** No segment of the repository that was published under a higher epoch is this array's. Left out by earlier versions. */
   readonly publishEpoch?: number;

@@ -55,6 +55,7 @@ test('checkpoint: no mutation is taken for a checkpoint; with both checksums mad
       stripeBitmap: bitmap(1),
       ring: { headSeq: 9, positions: 7, short: [{ seq: 8, copies: 5 }], more: false },
       cleanShutdown: true,
+      tornAsWholeBelow: 5,
     }),
   ].map((checkpoint) => encodeCheckpoint(checkpoint, SHAPE.arrayUuid));
   let accepted = 0;

@@ -38,6 +38,7 @@ test('a checkpoint comes back field for field, whatever the size of its bitmap',
       publishEpoch: 2 ** 50 + bitmapBytes,
       lost,
       ring,
+      ...(bitmapBytes % 3 === 0 ? {} : { tornAsWholeBelow: bitmapBytes % 3 === 1 ? 2 ** 44 + 3 : Number.POSITIVE_INFINITY }),
     });
     const bytes = encodeCheckpoint(checkpoint, SHAPE.arrayUuid);
     t.is(bytes.length % 4096, 0);
@@ -174,6 +175,7 @@ test('a checkpoint with right checksums that cannot be in this array is refused,
     { stripeBitmap: new Uint8Array(25).fill(0x20, 24) },
     { destagedLsn: COUNTERS_MAX },
     { drainedLsn: COUNTERS_MAX },
+    { tornAsWholeBelow: SHAPE.stripes + 1 },
     row({ rebuiltStripes: 198 }),
     row({ role: 'data' }),
     { members: tableOf([{ index: 0, role: 'journal' }]) },

@@ -103,8 +103,8 @@ export const TESTED_MUTATIONS: readonly TestedMutation[] = [
   {
     name: 'a member that was lost with a crash counts as lost before it after the next one',
     file: 'engine/torn-rows.js',
-    find: 'if (checkpoint.tornAsWhole === true)',
-    put: 'if (checkpoint.epoch < 0)',
+    find: 'lost.length > 0 ? (checkpoint.tornAsWholeBelow ?? 0) : 0',
+    put: '0',
     by: {
       file: 'engine/torn-rows',
       title: 'P5: a second crash does not make a member that was lost with the first one a member that was lost before it',

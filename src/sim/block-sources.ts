@@ -1,6 +1,6 @@
 import { KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
-import { BLOCK_BYTES, type BlockIndex } from '../base/units.js';
+import { BLOCK_BYTES, type BlockIndex, type StripeIndex } from '../base/units.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import { ErasureCodec } from '../erasure/codec.js';
 import { loadAddon } from '../native/load.js';
@@ -22,12 +22,18 @@ export interface SourcedRun {
   /** Whoever writes to it, and whether or not it can be reached: what it has is there. */
   readonly host: SimulatedHost | null;
   readonly count: (promise: string, times?: number) => void;
+  /** A stripe task stands still in the middle of it, and nothing may stop the process now. */
+  readonly inSafeTask: (stripe: StripeIndex) => boolean;
 }
 
 /**
  * P4 to the letter, while the array runs: what a block has to show can be had from k consistent shards, or from a journal copy, or from the backup. Looked for in the bytes of the
  * simulated devices and of the backup host, with the tables of the engine only saying where: which shards are consistent (their checksums), and which places of the ring
  * were given to the block. What comes of them is held against the history.
+ *
+ * A member that dies after a stripe task was given it as whole leaves rows that are half old and half new, with what it had of them in the memory of that task alone. Until the
+ * task has ended, and what it wrote is flushed, the engine calls nobody failed in a checkpoint (engine/checkpointer.ts), and the atlas lets nothing stop the process: there a
+ * crash would be a second loss of the same rows. What such a stripe lacks has to be there as soon as its task has ended, or may be stopped.
  */
 export class BlockSources {
   readonly #run: SourcedRun;
@@ -36,6 +42,9 @@ export class BlockSources {
   readonly #row: Uint8Array;
   readonly #offsets: Float64Array;
   readonly #crc = new Uint32Array(1);
+  /** Stripes to be looked at again when their tasks have ended, and whose they are. */
+  readonly #owed = new Set<StripeIndex>();
+  #owing: ArrayEngine | null = null;
 
   constructor(run: SourcedRun, dataShards: number, parity: number) {
     this.#run = run;
@@ -46,8 +55,29 @@ export class BlockSources {
 
   /** Looks at the blocks of a stripe. ringLost: all journal members are, whether or not the engine knows. null, or a promise of what is wrong when the backup has to be asked. */
   look(engine: ArrayEngine, history: VolumeHistory, random: Random, ringLost: boolean): Promise<Finding | null> | null {
+    return this.#lookAt(random.below(engine.state.geometry.stripes), engine, history, random, ringLost);
+  }
+
+  /** Looks at the stripes of which something was in the memory of a task, and is not any more. */
+  lookAgain(engine: ArrayEngine, history: VolumeHistory, random: Random, ringLost: boolean): Promise<Finding | null> | null {
+    if (engine !== this.#owing) this.#owed.clear();
+    for (const stripe of this.#owed) {
+      if (this.#run.inSafeTask(stripe)) continue;
+      this.#owed.delete(stripe);
+      const looked = this.#lookAt(stripe, engine, history, random, ringLost);
+      if (looked !== null) return looked;
+    }
+    return null;
+  }
+
+  #lookAt(
+    stripe: StripeIndex,
+    engine: ArrayEngine,
+    history: VolumeHistory,
+    random: Random,
+    ringLost: boolean,
+  ): Promise<Finding | null> | null {
     const { geometry } = engine.state;
-    const stripe = random.below(geometry.stripes);
     const first = stripe * geometry.stripeBlocks;
     const inRing = this.#places(engine, first, geometry.stripeBlocks);
     const missing: BlockIndex[] = [];
@@ -56,7 +86,11 @@ export class BlockSources {
       if (!this.#inRing(engine, block, inRing, shows, ringLost) && !this.#inShards(engine, block, shows)) missing.push(block);
     }
     this.#run.count('P4', geometry.stripeBlocks);
-    return missing.length === 0 ? null : this.#inBackup(engine, missing, history, random);
+    if (missing.length === 0) return null;
+    if (!this.#run.inSafeTask(stripe)) return this.#inBackup(engine, missing, history, random);
+    this.#owing = engine;
+    this.#owed.add(stripe);
+    return null;
   }
 
   /** Places of the ring that hold something of these blocks. */

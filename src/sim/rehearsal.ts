@@ -1,5 +1,6 @@
 import { KeelsonError } from '../base/errors.js';
 import { type Random, seededRandom } from '../base/random.js';
+import type { StripeIndex } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import { attachBackup } from '../engine/backup-attach.js';
@@ -10,6 +11,7 @@ import { BlockSources } from './block-sources.js';
 import { checkAfterCrash, checkVolume } from './checks.js';
 import type { FaultAtlas } from './fault-atlas.js';
 import type { MemberWatch } from './member-watch.js';
+import type { ProcessLives } from './process-lives.js';
 import { findingOf, type RunTally } from './run-tally.js';
 import type { Scheduler } from './scheduler.js';
 import type { Crash, SimulatedDisk } from './simulated-disk.js';
@@ -42,6 +44,7 @@ export interface RehearsedRun {
   readonly backup: BackupWatch | null;
   readonly watch: MemberWatch;
   readonly tally: RunTally;
+  readonly lives: ProcessLives;
 }
 
 /**
@@ -56,8 +59,9 @@ export class Rehearsals {
   constructor(run: RehearsedRun) {
     this.#run = run;
     const { dataShards, parity } = run.settings.stripe;
-    const { members, backup, tally } = run;
-    this.#sources = new BlockSources({ members, host: backup?.host ?? null, count: tally.count }, dataShards, parity);
+    const { members, backup, tally, atlas } = run;
+    const inSafeTask = (stripe: StripeIndex): boolean => run.lives.current.stripesInTask.has(stripe) && !atlas.mayCrash();
+    this.#sources = new BlockSources({ members, host: backup?.host ?? null, count: tally.count, inSafeTask }, dataShards, parity);
   }
 
   /** Tries what would be if everything ended before this step, when it is one of those to be tried; else null. history: not there before the array is. */
@@ -66,6 +70,8 @@ export class Rehearsals {
     const { seed, atlas, backup } = this.#run;
     const host = backup?.host ?? null;
     const random = seededRandom(seed ^ Math.imul(steps, 0x9e3779b1));
+    const again = atlas.engine === null ? null : this.#sources.lookAgain(atlas.engine, history, random, !atlas.journalSurvives);
+    if (again !== null) return again;
     const unsettled = backup?.unsettled === true;
     if (host !== null && !unsettled && host.unsyncedChanges > 1 && this.#oneIn(random, IMAGE_ONE_IN))
       return this.#image(host, history, random, wallOffset_ms);

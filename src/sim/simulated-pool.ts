@@ -26,6 +26,11 @@ export function simulatedPool(process: SimulatedProcess): (options: StripePoolOp
     const { scheduler, random } = process;
     const wait = (us: number): Promise<void> =>
       new Promise((resolve) => void scheduler.after(random.below(us), process, EVENT.task, resolve));
+    const pause = async (stripes: readonly number[]): Promise<void> => {
+      for (const stripe of stripes) process.stripesInTask.add(stripe);
+      await wait(random.below(LONG_PAUSE_ONE_IN) === 0 ? LONG_PAUSE_US : PAUSE_US);
+      for (const stripe of stripes) process.stripesInTask.delete(stripe);
+    };
     const underWay = new Set<number>();
     const later = async <T>(stripes: Iterable<number>, run: () => Promise<T>): Promise<T> => {
       const own = [...new Set(stripes)];
@@ -35,7 +40,7 @@ export function simulatedPool(process: SimulatedProcess): (options: StripePoolOp
       await wait(HANDOFF_US);
       const pauseAt = 1 + random.below(PAUSE_AT_MOST);
       try {
-        return await io.task(own, pauseAt, () => wait(random.below(LONG_PAUSE_ONE_IN) === 0 ? LONG_PAUSE_US : PAUSE_US), run);
+        return await io.task(own, pauseAt, () => pause(own), run);
       } catch (error) {
         throw KeelsonError.from(error);
       } finally {

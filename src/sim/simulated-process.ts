@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
-import type { Bytes, SlabOffset } from '../base/units.js';
+import type { Bytes, SlabOffset, StripeIndex } from '../base/units.js';
 import type { BlockingIo, Device, DeviceProvider, IoDone, OpenOptions } from '../device/device.js';
 import type { Slab } from '../memory/slab.js';
 import { RING_OP_WORDS, RING_READ, RING_SYNC, RING_WRITE } from '../native/addon-api.js';
@@ -31,6 +31,8 @@ export class SimulatedProcess implements Owner {
   onDeath: () => void = () => {};
   /** Files on the backup host that it writes and has neither closed nor given up. */
   openFiles = 0;
+  /** Stripes of tasks that stand still between two of their operations. */
+  readonly stripesInTask = new Set<StripeIndex>();
   mayDie: () => boolean = () => true;
   /** The engine did what it must never do. */
   onWrong: (message: string) => void = () => {};

@@ -140,7 +140,7 @@ class Simulation {
       replacing: (index) => this.#rare.former.replacing(index),
     });
     const played = { settings: this.#settings, members: this.#members, backup: this.#backup, watch: this.#watch, tally: this.#tally };
-    this.#rehearsals = new Rehearsals({ seed: scenario.seed, often: rehearsals, atlas: this.#atlas, ...played });
+    this.#rehearsals = new Rehearsals({ seed: scenario.seed, often: rehearsals, atlas: this.#atlas, lives: this.#lives, ...played });
   }
 
   async run(): Promise<Outcome> {

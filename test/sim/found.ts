@@ -191,6 +191,13 @@ export const FOUND: readonly Scenario[] = [
     '398:newer-writer:627224558 478:slow-member:2507739363 723:loss-of-journal:2759246366 836:crash-in-stripe-task:878644935 1160:drain:1979897579 1274:clock-jump:2272351283',
     [0, 8, 225, 1093, 1101, 1336, 2150, 2158, 4096],
   ),
+  found(
+    12939,
+    '5 2 2 2 8192 4 131072 8 4 0 0',
+    '6 0 8 6 1500 2000',
+    '174:process-crash:675694333 225:misdirected-write:340677539 296:clock-jump:2459149716 386:latent-sector-error:455349452 428:new-device:3175233808 451:crash-in-stripe-task:330352077 571:journal-out-of-reach:4025454921 725:second-process:1508346174 876:power-failure:2624420763 992:misdirected-write:3920734612 1109:second-process:2123307760 1174:lost-write:2663726605 1443:process-crash:3532446937',
+    [0, 936, 944, 952, 960, 968, 976, 985, 4096],
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -4,6 +4,7 @@ import type { ArrayEngine } from '../engine/array-engine.js';
 import { attachBackup } from '../engine/backup-attach.js';
 import type { BackupState } from '../repository/backup.js';
 import { checkImage, simulatedRepository } from './backup-checks.js';
+import type { ImageHistory } from './image-history.js';
 import { NewerWriter } from './newer-writer.js';
 import { EVENT, type Scheduler } from './scheduler.js';
 import { SimulatedProcess } from './simulated-process.js';
@@ -25,6 +26,8 @@ export interface BackupNews {
 export class BackupWatch {
   readonly host = new SimulatedHost();
   #floor = 0;
+  /** The history of a volume that is gone: what a restore gave in its place has not been read to its end yet. */
+  #gone: ImageHistory | null = null;
   #troubledAt_us = Number.NEGATIVE_INFINITY;
   onFault: (kind: string) => void = () => {};
   readonly #past = new TargetPast(this.host, () => this.#floor);
@@ -88,7 +91,8 @@ export class BackupWatch {
   drain(engine: ArrayEngine | null, history: VolumeHistory): void {
     const loop = engine?.drainLoop ?? null;
     if (loop === null) return;
-    const from = history.moment();
+    // Before a restored volume was read to its end, the history still has what the restore did not bring back: a drain says nothing of that.
+    const from = history.images === this.#gone ? 0 : history.moment();
     void loop.drainNow().then(
       () => {
         // Said in good faith, of a state that is no more.
@@ -129,8 +133,9 @@ export class BackupWatch {
     return this.#newer.take(writer, engine, random);
   }
 
-  /** The members were made anew from what the host has: what was before is of another history. */
-  restored(): void {
+  /** The members were made anew from what the host has: what was before is of another history, which begins when what they show is known. */
+  restored(history: VolumeHistory): void {
+    this.#gone = history.images;
     this.#past.forget();
   }
 

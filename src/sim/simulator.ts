@@ -232,7 +232,7 @@ class Simulation {
     const process = this.#newProcess();
     await this.#alive(restoreOn((this.#backup as BackupWatch).host, this.#settings, process, this.#log(process)));
     process.alive = false;
-    this.#backup?.restored();
+    this.#backup?.restored(this.#history);
     this.#lost = 'restored';
   }
 

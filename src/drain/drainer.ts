@@ -79,6 +79,11 @@ export class Drainer {
       await this.#durable();
     }
     to = reachOf(journal, from, to);
+    if (to > journal.headSeq) {
+      // What was written again lies in the open segment.
+      journal.close();
+      await this.#durable();
+    }
     try {
       const drained = await this.#publish(from, to);
       this.#toTheEnd = false;

@@ -40,9 +40,7 @@ export async function remakeSegment(
   source: SegmentSource,
 ): Promise<RemadeSegment | null> {
   for (let i = 0; i < TRIES; i++) {
-    // What has been written again lies in closed segments then, which a drain can reach.
-    journal.close();
-    const reachSeq = journal.headSeq;
+    const reachSeq = endOfLog(journal);
     const newest = newestPlaces(journal, seq);
     if (!(await flushed(journal))) return null;
     const { blocks, pages } = inOrder(journal, seq, newest, memory);
@@ -64,6 +62,12 @@ export function tookRemade(journal: Journal, seq: SegmentSeq, { crcs, reachSeq }
   const slot = table.slotOf(seq);
   table.crc.set(crcs.subarray(0, table.used[slot] as number), slot * table.segmentBlocks);
   table.reachSeq[slot] = Math.max(table.reachSeq[slot] as number, reachSeq);
+}
+
+/** The segment behind the last one that has an entry: the open one may. */
+function endOfLog({ table, headSeq }: Journal): SegmentSeq {
+  const slot = table.slotOf(headSeq);
+  return table.seq[slot] === headSeq && (table.used[slot] as number) > 0 ? headSeq + 1 : headSeq;
 }
 
 /** Blocks of the segment, counted from its start, whose payload is the newest of all. */

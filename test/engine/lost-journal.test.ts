@@ -131,6 +131,26 @@ test.serial(
   },
 );
 
+test.serial('P7: a drain that has to reach into the open segment closes it', async (t) => {
+  const fixture = await ArrayFixture.create(t);
+  const { journal, drainer } = fixture.engine;
+  const model = modelOf(fixture);
+  await model.fill();
+  await fixture.drain();
+  await model.write(1, 1);
+  journal.close();
+  await model.write(1, 1);
+  const open = journal.headSeq;
+  t.true(journal.drainedSeq < open && journal.table.seq[journal.table.slotOf(open)] === open);
+  // As of a segment that was made again when block 1 had been written again.
+  journal.table.reachSeq[journal.table.slotOf(journal.drainedSeq)] = open + 1;
+  await drainer?.drain(journal.drainedSeq + 1);
+  t.is(journal.drainedSeq, open + 1);
+  await fixture.restore();
+  t.deepEqual((await model.verify()).wrong, []);
+  await fixture.close();
+});
+
 test.serial('P9: while the ring has segments without any copy status says so, until the stripes can give what is in them', async (t) => {
   const fixture = await ArrayFixture.create(t, { buffers: 5 });
   const { engine } = fixture;

@@ -158,6 +158,7 @@ test('a segment is made again only when what was written again behind it is on s
   };
   await r.during(r.replicator.run());
   t.true(asked > 0);
+  t.is(Math.max(...table.reachSeq), r.journal.headSeq + 1, 'a drain reaches into the open segment, which goes on');
   t.is(r.journal.segmentsWithoutCopy(1), 0);
   const media = r.devices.map(({ medium }) => Uint8Array.from(medium));
   const again = new Ring(SHAPE, random, media, 2);

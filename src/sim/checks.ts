@@ -1,7 +1,7 @@
 import { BLOCK_BYTES } from '../base/units.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import type { BlockVolume } from '../engine/block-volume.js';
-import { STRIPE_DONE } from '../stripe/stripe-pool.js';
+import { STRIPE_BEYOND, STRIPE_DONE } from '../stripe/stripe-pool.js';
 import { scrubAll } from './administrator.js';
 import { ImageOrder } from './backup-checks.js';
 import { CELLS_A_BLOCK } from './cell-content.js';
@@ -114,21 +114,29 @@ export async function checkAtRest(engine: ArrayEngine, history: VolumeHistory, s
   if (!(await engine.destageLoop.drainAll()))
     return { promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` };
   if (scrub) await scrubAll(engine);
-  return (await checkVolume(engine.volume, history, count)) ?? (await checkParity(engine, count));
+  return (await checkVolume(engine.volume, history, count)) ?? (await checkParity(engine, count, scrub && engine.link !== null));
 }
 
-/** Every block of every written stripe has its checksum, and every row the parity of its data (P6). */
-export async function checkParity(engine: ArrayEngine, count: Count): Promise<Finding | null> {
+/**
+ * Every block of every written stripe has its checksum, and every row the parity of its data (P6). spared: not so of stripes with more damage in a row than parity mends, whose
+ * blocks are read from the backup until they are written again.
+ */
+export async function checkParity(engine: ArrayEngine, count: Count, spared = false): Promise<Finding | null> {
   const { state, parts } = engine;
   const stripes: number[] = [];
   for (let stripe = 0; stripe < state.geometry.stripes; stripe++) if (state.isWritten(stripe)) stripes.push(stripe);
-  for (let first = 0; first < stripes.length; first += parts.pool.stripesPerTask) {
-    const some = Float64Array.from(stripes.slice(first, first + parts.pool.stripesPerTask));
+  const most = spared ? 1 : parts.pool.stripesPerTask;
+  for (let first = 0; first < stripes.length; first += most) {
+    const some = Float64Array.from(stripes.slice(first, first + most));
     const hold = await engine.lock(some);
     const outcome = await parts.pool.scrub(state.memberView(), some, false);
     engine.locks.release(hold);
     const bad = outcome.status.findIndex((status) => status !== STRIPE_DONE);
     const checksums = outcome.checksumErrors.reduce((sum, n) => sum + n, 0);
+    if (spared && outcome.status[0] === STRIPE_BEYOND) {
+      count('beyond-scrub');
+      continue;
+    }
     count('P6', some.length);
     if (outcome.parityErrors > 0 || bad >= 0 || checksums > 0)
       return {

@@ -205,6 +205,13 @@ export const FOUND: readonly Scenario[] = [
     '174:process-crash:675694333 225:misdirected-write:340677539 296:clock-jump:2459149716 386:latent-sector-error:455349452 428:new-device:3175233808 451:crash-in-stripe-task:330352077 571:journal-out-of-reach:4025454921 725:second-process:1508346174 876:power-failure:2624420763 992:misdirected-write:3920734612 1109:second-process:2123307760 1174:lost-write:2663726605 1443:process-crash:3532446937',
     [0, 936, 944, 952, 960, 968, 976, 985, 4096],
   ),
+  found(
+    5983,
+    '4 1 2 2 8192 20 262144 12 5 1 0',
+    '5 100 4 6 600 5',
+    '176:disconnect:3397725202 263:slow-member:2678138585 266:misdirected-write:1685465542 299:target-disconnect:1733189248 410:look-at-backup:2008372482 423:misdirected-write:2711200279 486:misdirected-write:2462813895 578:disconnect:4271917409',
+    [0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096],
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -79,8 +79,15 @@ export class JournalLoss {
   starts(): void {
     for (const [disk, touched] of this.#away) {
       if (!this.#refused) this.#away.set(disk, true);
-      if (!disk.connected) continue;
-      if (this.#refused) disk.touched = touched;
+      if (!disk.connected) {
+        // The process may go on without it, and die before anybody knows.
+        this.#atlas.unplugged.add(disk.handle);
+        continue;
+      }
+      if (this.#refused) {
+        disk.touched = touched;
+        this.#atlas.unplugged.delete(disk.handle);
+      }
       this.#away.delete(disk);
     }
     this.#refused = false;

@@ -212,6 +212,13 @@ export const FOUND: readonly Scenario[] = [
     '176:disconnect:3397725202 263:slow-member:2678138585 266:misdirected-write:1685465542 299:target-disconnect:1733189248 410:look-at-backup:2008372482 423:misdirected-write:2711200279 486:misdirected-write:2462813895 578:disconnect:4271917409',
     [0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096],
   ),
+  found(
+    7231,
+    '5 2 2 2 16384 4 131072 8 4 0 0',
+    '4 100 8 6 1500 5',
+    '282:journal-out-of-reach:2605259092 340:slow-member:232941535 421:disconnect:1227836538 446:power-failure:3991741024 515:power-failure:1483460174 608:process-crash:1289941767 621:bit-rot:919684699 735:process-crash:1553628924 780:second-process:3325066442',
+    [0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096],
+  ),
 ];
 
 /** shape, mix: the fields of Scenario in their order; events: step, kind and lot. */

@@ -64,14 +64,20 @@ function stripesHave(r: Ring, newest: Newest): void {
   };
 }
 
+/** A ring of seven segments in the stripes, on new journal members that have nothing yet, most of it in no memory. */
+async function lostRing(seed: number): Promise<{ r: Ring; random: Random; newest: Newest }> {
+  const random = seededRandom(seed);
+  const r = new Ring(SHAPE, random);
+  const newest: Newest = new Map();
+  await load(r, random, newest, 7);
+  replaceAll(r);
+  return { r, random, newest };
+}
+
 test('segments in no memory and on no journal member are made again from the stripes, and recovery finds all that is newest in them', async (t) => {
   const seed = seedOf(t);
   for (let round = 0; round < 12; round++) {
-    const random = seededRandom(seed + round);
-    const r = new Ring(SHAPE, random);
-    const newest: Newest = new Map();
-    await load(r, random, newest, 7);
-    replaceAll(r);
+    const { r, random, newest } = await lostRing(seed + round);
     const { table } = r.journal;
     const gone = Array.from({ length: r.journal.headSeq - 1 }, (_, i) => i + 1).filter(
       (seq) => (table.memory[table.slotOf(seq)] as number) < 0,
@@ -108,11 +114,7 @@ test('segments in no memory and on no journal member are made again from the str
 });
 
 test('what the stripes have wrong is not put into the ring: the segment goes on without a copy', async (t) => {
-  const random = seededRandom(seedOf(t));
-  const r = new Ring(SHAPE, random);
-  const newest: Newest = new Map();
-  await load(r, random, newest, 7);
-  replaceAll(r);
+  const { r, newest } = await lostRing(seedOf(t));
   stripesHave(r, newest);
   const right = r.inStripes;
   let asked = 0;
@@ -135,11 +137,7 @@ test('what the stripes have wrong is not put into the ring: the segment goes on 
 });
 
 test('a segment is made again only when what was written again behind it is on stable media: no crash makes an older write the newest', async (t) => {
-  const random = seededRandom(seedOf(t));
-  const r = new Ring(SHAPE, random);
-  const newest: Newest = new Map();
-  await load(r, random, newest, 7);
-  replaceAll(r);
+  const { r, random, newest } = await lostRing(seedOf(t));
   const { table, index } = r.journal;
   const inNoMemory = (place: number): boolean => (table.memory[table.slotOfPlace(place)] as number) < 0;
   const block = [...newest.keys()].find((b) => index.lookup(b) >= 0 && inNoMemory(index.lookup(b))) as number;
@@ -167,11 +165,7 @@ test('a segment is made again only when what was written again behind it is on s
 });
 
 test('a ring that ends before what a remade segment leaves out is damage, not an older state', async (t) => {
-  const random = seededRandom(seedOf(t));
-  const r = new Ring(SHAPE, random);
-  const newest: Newest = new Map();
-  await load(r, random, newest, 7);
-  replaceAll(r);
+  const { r, random, newest } = await lostRing(seedOf(t));
   stripesHave(r, newest);
   await r.during(r.replicator.run());
   const images = r.images();

@@ -61,7 +61,7 @@ export function tookRemade(journal: Journal, seq: SegmentSeq, { crcs, reachSeq }
   const { table } = journal;
   const slot = table.slotOf(seq);
   table.crc.set(crcs.subarray(0, table.used[slot] as number), slot * table.segmentBlocks);
-  table.reachSeq[slot] = Math.max(table.reachSeq[slot] as number, reachSeq);
+  table.reachSeq[slot] = reachSeq;
 }
 
 /** The segment behind the last one that has an entry: the open one may. */
@@ -148,9 +148,7 @@ function compose(journal: Journal, seq: SegmentSeq, newest: readonly number[], m
       chain,
       entries,
       payloadBlocks: end - at - 1,
-      remade: isLast
-        ? { chainAfter: table.chain[slot] as number, lastLsn, reachSeq: Math.max(reachSeq, table.reachSeq[slot] as number) }
-        : null,
+      remade: isLast ? { chainAfter: table.chain[slot] as number, lastLsn, reachSeq } : null,
     };
     chain = sealBatch(data, slab.view, base, header, crcs, at + 1);
     lsn += entries;

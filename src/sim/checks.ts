@@ -109,12 +109,13 @@ export function checkVolume(volume: BlockVolume, history: VolumeHistory, count: 
   });
 }
 
-/** Nothing is asked of the array any more: it destages all there is, and is the volume then, with its parity. scrub: there is damage on its members. */
-export async function checkAtRest(engine: ArrayEngine, history: VolumeHistory, scrub: boolean, count: Count): Promise<Finding | null> {
+/** Nothing is asked of the array any more: it destages all there is, and is the volume then, with its parity. damaged: members that there is damage on. */
+export async function checkAtRest(engine: ArrayEngine, history: VolumeHistory, damaged: number, count: Count): Promise<Finding | null> {
   if (!(await engine.destageLoop.drainAll()))
     return { promise: 'liveness', message: `destaging does not end: ${engine.destageLoop.blocked?.describe() ?? 'blocked'}` };
-  if (scrub) await scrubAll(engine);
-  return (await checkVolume(engine.volume, history, count)) ?? (await checkParity(engine, count, scrub && engine.link !== null));
+  if (damaged > 0) await scrubAll(engine);
+  const spared = engine.link !== null && damaged > engine.state.shape.parity;
+  return (await checkVolume(engine.volume, history, count)) ?? (await checkParity(engine, count, spared));
 }
 
 /**

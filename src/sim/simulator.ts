@@ -340,7 +340,7 @@ class Simulation {
     await this.#alive(this.#until(() => this.#scheduler.now_us >= settled_us));
     this.#watch.checkOwed(SETTLED_US / 2);
     await this.#alive(new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))));
-    const damaged = this.#members.some((disk) => disk.damaged.size + disk.unreadable.size > 0);
+    const damaged = this.#members.filter((disk) => disk.damaged.size + disk.unreadable.size > 0).length;
     this.#tally.report(await this.#alive(checkAtRest(engine, this.#history, damaged, this.#tally.count)));
     if (this.#backup !== null) await this.#alive(this.#backup.finish(engine, this.#process, this.#history, () => this.#restart()));
     this.#tally.report(await this.#alive(stopOrderly(engine, this.#process, this.#watch)));

@@ -1,5 +1,6 @@
 import { BLOCK_BYTES } from '../base/units.js';
 import type { ArrayEngine } from './array-engine.js';
+import { alarmsOf } from './alarms.js';
 import { destagedLsn, drainedLsn } from './backup-attach.js';
 import { lostBlocksOf } from './lost-blocks.js';
 import { computeTolerance } from './tolerance.js';
@@ -10,52 +11,7 @@ export function arrayStatus(engine: ArrayEngine) {
   const { shape } = state;
   const serves = engine.servingBackup() !== null;
   const tolerance = computeTolerance(state, journal, serves);
-  const alarms = [...state.alarms];
-  const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
-  if (link === null) alarm('UNPROTECTED', 'UNPROTECTED: no backup target is configured', 'set backup.url');
-  else if (link.lastError?.code === 'BACKUP_FENCED')
-    alarm(
-      'BACKUP_FENCED',
-      link.lastError.describe(),
-      'the ring keeps everything meanwhile; stop the other process, then start this server again: docs/operations.md, "Another process has taken the backup"',
-    );
-  else if (!link.isOpen && link.lastError !== null)
-    alarm('BACKUP_UNREACHABLE', link.lastError.describe(), 'the ring keeps everything meanwhile; check the backup host');
-  else if (link.state !== null && link.state.weakness !== '')
-    alarm(
-      'BACKUP_WEAK',
-      `the backup server is weaker than it should be: ${link.state.weakness}`,
-      'use a server with fsync and atomic rename (OpenSSH)',
-    );
-  if (tolerance.devices === 0 && engine.isDegraded())
-    alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', 'replace the failed members now');
-  if (journal.deadReason !== null)
-    alarm('JOURNAL_GONE', 'no journal member is left: writes are refused', 'keelson replace a journal member');
-  const uncopied = state.protection === 'full' ? journal.segmentsWithoutCopy(journal.tailSeq) : 0;
-  if (uncopied > 0)
-    alarm(
-      'RING_WITHOUT_COPY',
-      `${uncopied} ring segments that the backup does not have are on no journal member any more: what is in them is safe in the stripes and in this process, which must not end before they have copies again, or are drained`,
-      journal.deadReason !== null
-        ? 'keelson replace a journal member; do not stop the server before'
-        : 'they are made again from the stripes; wait until this is gone, or keelson drain --wait, before you stop the server',
-    );
-  if (engine.destageLoop.blocked !== null && journal.destagedSeq < journal.headSeq)
-    alarm('DESTAGE_BLOCKED', engine.destageLoop.blocked.describe(), 'replace the lost members; until then the ring keeps the writes');
-  const { waitsFor } = engine.rebuild;
-  if (waitsFor > 0)
-    alarm(
-      'REBUILD_WAITS',
-      `the rebuild begins when ${waitsFor} more of the lost stripe members ${waitsFor === 1 ? 'has a device' : 'have devices'}: what it fetches now would be fetched again`,
-      'keelson replace the other lost members, or begin now with keelson rebuild',
-    );
   const lost = state.lost.list;
-  if (lost.ranges.length > 0 || lost.more)
-    alarm(
-      'BLOCKS_LOST',
-      `${lostBlocksOf(lost.ranges)}${lost.more ? ' or more' : ''} blocks were lost beyond parity, journal and backup: reading them is an error`,
-      'write them again, or restore the array from its backup; status --json lists them under lost',
-    );
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
     name: shape.name,
@@ -106,7 +62,7 @@ export function arrayStatus(engine: ArrayEngine) {
       bytes: lostBlocksOf(lost.ranges) * BLOCK_BYTES,
       more: lost.more,
     },
-    alarms,
+    alarms: alarmsOf(engine, tolerance),
   };
 }
 

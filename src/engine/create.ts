@@ -1,9 +1,8 @@
-import { closeSync, existsSync, ftruncateSync, openSync, statSync } from 'node:fs';
 import { webcrypto } from 'node:crypto';
 import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
-import { type Bytes, roundDown } from '../base/units.js';
+import type { Bytes } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { Device, DeviceProvider } from '../device/device.js';
 import { syncDevice, writeDevice } from '../device/promise-io.js';
@@ -15,6 +14,7 @@ import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
+import { makeFile } from './new-device.js';
 import { requireSlab, stripeThreads } from './slab-plan.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import { BLOCK_BYTES } from '../base/units.js';
@@ -105,27 +105,6 @@ function checkSlab(settings: Settings, threads: number): void {
     settings.stripe.members.length * settings.stripe.chunkBytes,
     threads,
   );
-}
-
-/** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is, and simulated members have no files. */
-export function makeFile(settings: Settings, provider: DeviceProvider, path: string, bytes: Bytes | null): void {
-  if (provider.kind === 'simulated') return;
-  if (existsSync(path)) {
-    // An empty file is one that somebody made for us: it gets its size.
-    if (!statSync(path).isFile() || statSync(path).size > 0 || bytes === null) return;
-  } else if (bytes === null) {
-    throw new KeelsonError('DEVICE_MISSING', `${path} does not exist`, {
-      expected: 'a block device or file, or stripe.memberSize so that a file can be made',
-      action: `correct the path or set stripe.memberSize in ${settings.file}`,
-      exit: EXIT.usage,
-    });
-  }
-  const fd = openSync(path, 'a', 0o600);
-  try {
-    ftruncateSync(fd, roundDown(bytes as number, BLOCK_BYTES));
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function commonSize(settings: Settings, devices: readonly Device[]): Bytes {

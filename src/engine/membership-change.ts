@@ -5,11 +5,10 @@ import { forgetFormerRing } from '../journal/former-member.js';
 import { makeMember, writeNewMember } from '../member/member.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import type { Checkpoint, MemberRecord, Superblock } from '../member/member-api.js';
-import { readSuperblock } from '../member/superblock-io.js';
-import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
 import type { ArrayEngine } from './array-engine.js';
-import { layoutOf, makeFile } from './create.js';
+import { layoutOf } from './create.js';
+import { checkNewDevice, makeFile } from './new-device.js';
 import { computeTolerance } from './tolerance.js';
 
 /** The member that M of the command line names: its index, or its path as configured. Throws MEMBER_UNKNOWN. */
@@ -65,7 +64,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
   if (same) await giveUp(engine, name, index);
   const device = await parts.provider.open(path);
   try {
-    await checkDevice(engine, device, sizes.dataOffset + sizes.dataBytes + 8192);
+    await checkNewDevice(device, sizes.dataOffset + sizes.dataBytes + 8192, state.shape.arrayUuid, parts.plan.admission);
     if (!same) await giveUp(engine, name, index);
     const superblock: Superblock = {
       shape: state.shape,
@@ -141,32 +140,4 @@ function firstCheckpoint(engine: ArrayEngine, record: MemberRecord): Checkpoint 
 async function retire(engine: ArrayEngine, device: Device): Promise<void> {
   await engine.quiesceStripes();
   await device.close();
-}
-
-async function checkDevice(engine: ArrayEngine, device: Device, needed: number): Promise<void> {
-  if (device.sizeBytes < needed) {
-    throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, {
-      found: `${device.sizeBytes} bytes`,
-      expected: `at least ${needed} bytes`,
-      action: 'use a larger device',
-      exit: EXIT.usage,
-    });
-  }
-  const held = await recognise(device, engine.parts.plan.admission);
-  if (held === null || (await isFormerMember(engine, device))) return;
-  throw new KeelsonError('MEMBER_HOLDS_DATA', `${device.path} holds something already`, {
-    found: held,
-    expected: 'an empty device',
-    action: 'wipe it first (wipefs -a) if what it holds is not needed',
-    exit: EXIT.refused,
-  });
-}
-
-/** A device of this array that was taken out: what it holds is ours to overwrite. */
-async function isFormerMember(engine: ArrayEngine, device: Device): Promise<boolean> {
-  try {
-    return (await readSuperblock(device, engine.parts.plan.admission)).shape.arrayUuid === engine.state.shape.arrayUuid;
-  } catch {
-    return false;
-  }
 }

@@ -15,7 +15,7 @@ import { inspectDevice } from '../member/inspect.js';
 import { Slab } from '../memory/slab.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { NbdServer } from '../nbd/server.js';
-import type { EmbeddedServer } from '../repository/embedded-server.js';
+import type { EmbeddedServer } from '../backup-host/embedded-server.js';
 import type { Backup } from '../repository/backup.js';
 import type { EnginePort, RunningArray } from './engine-port.js';
 
@@ -40,7 +40,7 @@ async function openBackup(settings: BackupSettings): Promise<{ make: (slab: Slab
     return { make: (slab) => createBackupClient({ slab, url: target.url, ...ssh, compression, passphrase }), server: null };
   }
   // Here, because it loads ssh2, which no other array needs on this thread.
-  const { startEmbeddedServer } = await import('../repository/embedded-server.js');
+  const { startEmbeddedServer } = await import('../backup-host/embedded-server.js');
   const server = await startEmbeddedServer({ directory: target.path, keys: join(dirname(target.path), 'backup-keys') });
   const { url, identity, knownHosts } = server;
   return { make: (slab) => createBackupClient({ slab, url, identity, knownHosts, compression, passphrase }), server };

@@ -4,7 +4,7 @@ import { KeelsonError } from '../base/errors.js';
 import type { BlockIndex, Bytes, SlabOffset } from '../base/units.js';
 import type { Slab } from '../memory/slab.js';
 import type { Backup, BackupOpen, BackupState, PublishedSegment, SegmentHeader, SegmentPiece } from '../repository/backup.js';
-import { printableUrl } from '../repository/open-target.js';
+import { printableUrl } from '../target/open-target.js';
 import type { BackupCall, BackupResults, BackupWorkerData, FromBackupWorker, ToBackupWorker } from './backup-messages.js';
 
 export interface BackupClientOptions {

@@ -4,7 +4,7 @@ import { KeelsonError } from '../base/errors.js';
 import { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
 import type { SegmentPiece } from '../repository/backup.js';
-import { targetFor } from '../repository/open-target.js';
+import { targetFor } from '../target/open-target.js';
 import { Repository } from '../repository/repository.js';
 import type { BackupCall, BackupResults, BackupWorkerData, FromBackupWorker, ToBackupWorker } from './backup-messages.js';
 

@@ -1,12 +1,12 @@
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type BlockIndex, type Bytes, type SlabOffset } from '../base/units.js';
-import { type BlockMap, ROW_LOST } from './block-map.js';
-import type { Checksums } from './checksums.js';
-import type { FrameCodec } from './frame-codec.js';
-import { type SegmentCipher, TAG_BYTES } from './repository-key.js';
+import { type BlockMap, ROW_LOST } from './format/block-map.js';
+import type { Checksums } from './format/checksums.js';
+import type { FrameCodec } from './format/frame-codec.js';
+import { type SegmentCipher, TAG_BYTES } from './format/repository-key.js';
 import { readExactlyInto } from './segment-reader.js';
-import type { Target } from './target.js';
+import type { Target } from '../target/target.js';
 
 /** The files that the map's segment numbers mean. */
 export interface SegmentFile {

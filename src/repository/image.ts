@@ -1,14 +1,14 @@
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes, type Lsn, type SlabOffset } from '../base/units.js';
-import { BlockMap } from './block-map.js';
+import { BlockMap } from './format/block-map.js';
 import { FrameReader, type FrameReaderParts, type SegmentFile } from './frame-reader.js';
-import type { Head } from './head.js';
-import { parseSegmentName, segmentName } from './names.js';
-import type { RepositoryConfig } from './repository-config.js';
-import type { SegmentCipher } from './repository-key.js';
-import { corruptFile } from './sealed-file.js';
-import { decodeSegmentIndex, FRAME_BLOCKS } from './segment-index.js';
+import type { Head } from './format/head.js';
+import { parseSegmentName, segmentName } from './format/names.js';
+import type { RepositoryConfig } from './format/repository-config.js';
+import type { SegmentCipher } from './format/repository-key.js';
+import { corruptFile } from './format/sealed-file.js';
+import { decodeSegmentIndex, FRAME_BLOCKS } from './format/segment-index.js';
 import { type LoadedSegment, loadSegment } from './segment-reader.js';
 import type { WrittenSegment } from './segment-writer.js';
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { RecordReader, RecordWriter } from '../base/codec.js';
 import { KeelsonError } from '../base/errors.js';
 import type { BackupOpen } from './backup.js';
-import { decodeHead, encodeHead, type Head } from './head.js';
+import { decodeHead, encodeHead, type Head } from './format/head.js';
 import {
   CONFIG_NAME,
   headName,
@@ -11,14 +11,13 @@ import {
   LEASE_NAME,
   parseHeadName,
   parseSegmentName,
-  REPLACED_SUFFIX,
   temporaryName,
   withoutReplaced,
-} from './names.js';
-import { decodeConfig, encodeConfig, type RepositoryConfig } from './repository-config.js';
-import { RepositoryKey, type ScryptCost } from './repository-key.js';
-import { corruptFile, SEALED_BYTES_MAX, seal, unseal } from './sealed-file.js';
-import { readWhole, TARGET_FILE_MISSING, type Target } from './target.js';
+} from './format/names.js';
+import { decodeConfig, encodeConfig, type RepositoryConfig } from './format/repository-config.js';
+import { RepositoryKey, type ScryptCost } from './format/repository-key.js';
+import { corruptFile, SEALED_BYTES_MAX, seal, unseal } from './format/sealed-file.js';
+import { REPLACED_SUFFIX, readWhole, TARGET_FILE_MISSING, type Target } from '../target/target.js';
 
 /** What a repository takes from outside besides its target: the simulator has its own. */
 export interface Ambient {

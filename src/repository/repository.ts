@@ -11,19 +11,19 @@ import {
   type SegmentHeader,
   type SegmentPiece,
 } from './backup.js';
-import { ROW_LOST } from './block-map.js';
-import type { Checksums } from './checksums.js';
-import { type Compression, FrameCodec } from './frame-codec.js';
-import { HASH_BYTES, type Head } from './head.js';
+import { ROW_LOST } from './format/block-map.js';
+import type { Checksums } from './format/checksums.js';
+import { type Compression, FrameCodec } from './format/frame-codec.js';
+import { HASH_BYTES, type Head } from './format/head.js';
 import { RepositoryImage } from './image.js';
-import { metadataName, segmentName, temporaryName } from './names.js';
+import { metadataName, segmentName, temporaryName } from './format/names.js';
 import { type Ambient, type Lease, RepositoryFiles, systemAmbient } from './repository-files.js';
-import type { RepositoryConfig } from './repository-config.js';
-import { SCRYPT_DEFAULT, type ScryptCost, type SegmentCipher } from './repository-key.js';
-import { SALT_BYTES } from './segment-header.js';
-import { FRAME_BLOCKS } from './segment-index.js';
+import type { RepositoryConfig } from './format/repository-config.js';
+import { SCRYPT_DEFAULT, type ScryptCost, type SegmentCipher } from './format/repository-key.js';
+import { SALT_BYTES } from './format/segment-header.js';
+import { FRAME_BLOCKS } from './format/segment-index.js';
 import { SegmentWriter, type WrittenSegment } from './segment-writer.js';
-import type { Target, TargetWriter } from './target.js';
+import type { Target, TargetWriter } from '../target/target.js';
 
 export interface RepositoryOptions {
   readonly target: Target;

@@ -1,13 +1,13 @@
 import { Buffer } from 'node:buffer';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes } from '../base/units.js';
-import { segmentName } from './names.js';
-import type { RepositoryKey, SegmentCipher } from './repository-key.js';
-import { corruptFile } from './sealed-file.js';
-import { decodeSegmentHeader, HEADER_BYTES, type SegmentFileHeader } from './segment-header.js';
-import { decodeSegmentIndex, INDEX_BYTES_MAX, type SegmentIndex } from './segment-index.js';
-import { decodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from './segment-trailer.js';
-import { TARGET_FILE_MISSING, type Target } from './target.js';
+import { segmentName } from './format/names.js';
+import type { RepositoryKey, SegmentCipher } from './format/repository-key.js';
+import { corruptFile } from './format/sealed-file.js';
+import { decodeSegmentHeader, HEADER_BYTES, type SegmentFileHeader } from './format/segment-header.js';
+import { decodeSegmentIndex, INDEX_BYTES_MAX, type SegmentIndex } from './format/segment-index.js';
+import { decodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from './format/segment-trailer.js';
+import { TARGET_FILE_MISSING, type Target } from '../target/target.js';
 
 /** Header, index and trailer of a published segment, all checked against its segment hash. */
 export interface LoadedSegment {

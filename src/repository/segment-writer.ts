@@ -3,13 +3,13 @@ import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
 import { BLOCK_BYTES, type Bytes } from '../base/units.js';
 import { EXTENT_HOLE, EXTENT_LOST, type SegmentPiece } from './backup.js';
-import type { Checksums } from './checksums.js';
-import type { FrameCodec } from './frame-codec.js';
-import { type SegmentCipher, TAG_BYTES } from './repository-key.js';
-import { encodeSegmentHeader, HEADER_BYTES, type SegmentFileHeader } from './segment-header.js';
-import { FRAME_BLOCKS, INDEX_BYTES_MAX, SegmentIndexBuilder } from './segment-index.js';
-import { encodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from './segment-trailer.js';
-import type { TargetWriter } from './target.js';
+import type { Checksums } from './format/checksums.js';
+import type { FrameCodec } from './format/frame-codec.js';
+import { type SegmentCipher, TAG_BYTES } from './format/repository-key.js';
+import { encodeSegmentHeader, HEADER_BYTES, type SegmentFileHeader } from './format/segment-header.js';
+import { FRAME_BLOCKS, INDEX_BYTES_MAX, SegmentIndexBuilder } from './format/segment-index.js';
+import { encodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from './format/segment-trailer.js';
+import type { TargetWriter } from '../target/target.js';
 
 /** Small frames are gathered to this before they go to the target: eight of its packets. */
 const STAGING_BYTES = 256 * 1024;

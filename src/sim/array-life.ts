@@ -7,7 +7,7 @@ import { createArray, type CreatedArray } from '../engine/create.js';
 import type { EngineLog } from '../engine/log.js';
 import { restoreArray } from '../engine/restore-array.js';
 import type { Slab } from '../memory/slab.js';
-import { isTransient } from '../repository/target.js';
+import { isTransient } from '../target/target.js';
 import { simulatedRepository } from './backup-checks.js';
 import { EVENT } from './scheduler.js';
 import { STRIPE_THREADS } from './settings.js';

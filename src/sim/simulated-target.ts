@@ -8,7 +8,7 @@ import {
   type TargetStrength,
   type TargetWriter,
   unreachable,
-} from '../repository/target.js';
+} from '../target/target.js';
 import { EVENT, type Owner, WORLD } from './scheduler.js';
 import type { SimulatedProcess } from './simulated-process.js';
 

@@ -4,10 +4,10 @@ import { BLOCK_BYTES } from '../../src/base/units.js';
 import { BACKUP_CALLS_MAX, createBackupClient } from '../../src/drain/backup-client.js';
 import { Slab } from '../../src/memory/slab.js';
 import type { Backup } from '../../src/repository/backup.js';
-import { startEmbeddedServer } from '../../src/repository/embedded-server.js';
+import { startEmbeddedServer } from '../../src/backup-host/embedded-server.js';
 import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, seeded, writer } from '../repository/rig.js';
 import { scratchFolder } from '../repository/scratch.js';
-import { rejection } from '../repository/target-conformance.js';
+import { rejection } from '../target/target-conformance.js';
 
 const HEADER = { firstLsn: 1, lastLsn: 1, time: 0, seed: false };
 const slab = Slab.allocate(2048 * BLOCK_BYTES);

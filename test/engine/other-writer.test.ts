@@ -7,7 +7,7 @@ import { drainedLsn } from '../../src/engine/backup-attach.js';
 import { arrayStatus } from '../../src/engine/array-status.js';
 import type { BackupLink } from '../../src/engine/backup-link.js';
 import { loadAddon } from '../../src/native/load.js';
-import { targetFor } from '../../src/repository/open-target.js';
+import { targetFor } from '../../src/target/open-target.js';
 import { Repository } from '../../src/repository/repository.js';
 import { ArrayFixture } from './array-fixture.js';
 import { BlockModel } from './block-model.js';

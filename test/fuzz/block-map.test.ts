@@ -1,6 +1,6 @@
 import test from 'ava';
-import { BlockMap, ROW_LOST } from '../../src/repository/block-map.js';
-import { type SegmentIndex, STORED_LOST } from '../../src/repository/segment-index.js';
+import { BlockMap, ROW_LOST } from '../../src/repository/format/block-map.js';
+import { type SegmentIndex, STORED_LOST } from '../../src/repository/format/segment-index.js';
 import { fuzz } from './mutation.js';
 
 /** Two groups of pages and a bit. */

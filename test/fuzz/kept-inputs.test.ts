@@ -14,11 +14,11 @@ import { SUPERBLOCK_BYTES } from '../../src/member/layout.js';
 import { decodeSuperblock, encodeSuperblock } from '../../src/member/superblock.js';
 import { regionView } from '../../src/memory/slab-region.js';
 import { loadAddon } from '../../src/native/load.js';
-import { decodeHead, encodeHead } from '../../src/repository/head.js';
-import { seal } from '../../src/repository/sealed-file.js';
+import { decodeHead, encodeHead } from '../../src/repository/format/head.js';
+import { seal } from '../../src/repository/format/sealed-file.js';
 import { FakeTarget } from '../control/fake-target.js';
 import { memberBench, SHAPE, superblockOf } from '../member/array-fixture.js';
-import { MemoryTarget } from '../repository/memory-target.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import { READER, repositoryOn, writer } from '../repository/rig.js';
 
 /** What the fuzzers of this folder found, each as the shortest input that shows it. */

@@ -1,15 +1,15 @@
 import test from 'ava';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import { BlockMap } from '../../src/repository/block-map.js';
-import { decodeHead, encodeHead, type Head } from '../../src/repository/head.js';
-import { decodeConfig, encodeConfig } from '../../src/repository/repository-config.js';
-import { RepositoryKey } from '../../src/repository/repository-key.js';
-import { seal } from '../../src/repository/sealed-file.js';
-import { decodeSegmentHeader, HEADER_BYTES } from '../../src/repository/segment-header.js';
-import { decodeSegmentIndex, type SegmentIndex, STORED_LOST } from '../../src/repository/segment-index.js';
-import { decodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from '../../src/repository/segment-trailer.js';
-import { MemoryTarget } from '../repository/memory-target.js';
+import { BlockMap } from '../../src/repository/format/block-map.js';
+import { decodeHead, encodeHead, type Head } from '../../src/repository/format/head.js';
+import { decodeConfig, encodeConfig } from '../../src/repository/format/repository-config.js';
+import { RepositoryKey } from '../../src/repository/format/repository-key.js';
+import { seal } from '../../src/repository/format/sealed-file.js';
+import { decodeSegmentHeader, HEADER_BYTES } from '../../src/repository/format/segment-header.js';
+import { decodeSegmentIndex, type SegmentIndex, STORED_LOST } from '../../src/repository/format/segment-index.js';
+import { decodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from '../../src/repository/format/segment-trailer.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import { pieces, randomChanges, repositoryOn, VARIANTS, writer } from '../repository/rig.js';
 import { asText, decodeBetweenGuards, fuzz, mutant } from './mutation.js';
 

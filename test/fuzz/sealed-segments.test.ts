@@ -1,14 +1,14 @@
 import test from 'ava';
 import { type Random, seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import { CONFIG_NAME } from '../../src/repository/names.js';
-import { decodeConfig, encodeConfig } from '../../src/repository/repository-config.js';
-import { RepositoryKey, scryptCostIsSane, type SegmentCipher } from '../../src/repository/repository-key.js';
-import { seal } from '../../src/repository/sealed-file.js';
-import { HEADER_BYTES } from '../../src/repository/segment-header.js';
+import { CONFIG_NAME } from '../../src/repository/format/names.js';
+import { decodeConfig, encodeConfig } from '../../src/repository/format/repository-config.js';
+import { RepositoryKey, scryptCostIsSane, type SegmentCipher } from '../../src/repository/format/repository-key.js';
+import { seal } from '../../src/repository/format/sealed-file.js';
+import { HEADER_BYTES } from '../../src/repository/format/segment-header.js';
 import { loadSegment } from '../../src/repository/segment-reader.js';
-import { decodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from '../../src/repository/segment-trailer.js';
-import { MemoryTarget } from '../repository/memory-target.js';
+import { decodeSegmentTrailer, segmentHash, TRAILER_BYTES, TRAILER_COVERED_BYTES } from '../../src/repository/format/segment-trailer.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import { ARRAY, memory, pieces, randomChanges, READER, repositoryOn, VARIANTS, type Variant, writer } from '../repository/rig.js';
 import { decodeBetweenGuards, fuzz, fuzzInTurn, mutant, verdictOf } from './mutation.js';
 

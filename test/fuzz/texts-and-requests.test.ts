@@ -10,7 +10,7 @@ import { ConfigError } from '../../src/config/mistakes.js';
 import { parseSettings } from '../../src/config/load-settings.js';
 import { ControlClient } from '../../src/control/control-client.js';
 import { startControlServer } from '../../src/control/control-server.js';
-import { judgeHostKey, parseKnownHosts } from '../../src/repository/known-hosts.js';
+import { judgeHostKey, parseKnownHosts } from '../../src/target/sftp/known-hosts.js';
 import {
   MalformedPacket,
   PACKET_BYTES_MAX,
@@ -18,8 +18,8 @@ import {
   PacketSplitter,
   PacketWriter,
   REQUEST,
-} from '../../src/repository/sftp-packets.js';
-import { serveSftp } from '../../src/repository/sftp-server.js';
+} from '../../src/backup-host/sftp-packets.js';
+import { serveSftp } from '../../src/backup-host/sftp-server.js';
 import { FakeTarget, STATUS } from '../control/fake-target.js';
 import { decodeBetweenGuards, fuzz, mutant } from './mutation.js';
 

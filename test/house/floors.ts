@@ -1,6 +1,8 @@
 /**
- * The folders of src/ from the top floor down (DESIGN, "Layers"; docs/architecture.md). A file imports only from its own folder and from folders on
- * floors below; the rooms of one floor do not know each other. src/index.ts stands above them all: it only re-exports.
+ * The rooms of src/ from the top floor down (docs/architecture.md). A room is a folder. A folder inside another is a
+ * room with a floor of its own. So is a file that is named here, such as target/target.ts: the interface of a room
+ * whose inner rooms implement it. A file imports only from its own room and from rooms on floors below. The rooms of
+ * one floor do not know each other. src/index.ts stands above them all: it only re-exports.
  */
 export const FLOORS: readonly (readonly string[])[] = [
   ['cli'],
@@ -11,15 +13,30 @@ export const FLOORS: readonly (readonly string[])[] = [
   ['member'],
   ['device', 'erasure'],
   ['memory'],
-  ['repository', 'config', 'native'],
+  ['repository', 'backup-host'],
+  ['repository/format'],
+  ['target'],
+  ['target/sftp'],
+  ['target/target'],
+  ['config', 'native'],
   ['base'],
 ];
 
-export function floorOf(folder: string): number {
-  return FLOORS.findIndex((floor) => floor.includes(folder));
+const ROOMS = FLOORS.flat();
+
+/** src/engine/file.ts -> engine, src/repository/format/head.ts -> repository/format; '' for a file right in src/. */
+export function roomOf(path: string): string {
+  const file = path.replace(/^src\//, '').replace(/\.ts$/, '');
+  if (ROOMS.includes(file)) return file;
+  const slash = file.lastIndexOf('/');
+  return slash < 0 ? '' : file.slice(0, slash);
 }
 
-/** '' when a file of `from` may import one of `to` (folders of src/), else why not. */
+export function floorOf(room: string): number {
+  return FLOORS.findIndex((floor) => floor.includes(room));
+}
+
+/** '' when a file of `from` may import one of `to` (rooms of src/), else why not. */
 export function objection(from: string, to: string): string {
   if (from === to) return '';
   const [above, below] = [floorOf(from), floorOf(to)];

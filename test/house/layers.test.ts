@@ -1,19 +1,13 @@
 import test from 'ava';
-import { FLOORS, objection } from './floors.js';
+import { FLOORS, objection, roomOf } from './floors.js';
 import { filesUnder, importsOf, type SourceFile } from './source-files.js';
 
 const sources = filesUnder('src', '.ts').filter(({ path }) => !path.endsWith('.d.ts'));
 const byPath = new Map(sources.map((file) => [file.path, file]));
 
-/** src/engine/deep/file.ts -> engine; '' for a file right in src/. */
-function folderOf(path: string): string {
-  const parts = path.split('/');
-  return parts.length > 2 ? (parts[1] ?? '') : '';
-}
-
-test('every folder of src/ has its floor', (t) => {
+test('every room of src/ has its floor', (t) => {
   const known = new Set(FLOORS.flat());
-  const strangers = [...new Set(sources.map(({ path }) => folderOf(path)))].filter((folder) => folder !== '' && !known.has(folder));
+  const strangers = [...new Set(sources.map(({ path }) => roomOf(path)))].filter((folder) => folder !== '' && !known.has(folder));
   t.deepEqual(strangers, []);
   t.true(sources.length > 50, 'the sources were found');
 });
@@ -23,8 +17,8 @@ test('imports go only to floors below, never up, never to the room next door', (
   for (const file of sources) {
     for (const { line, target } of importsOf(file)) {
       if (target === null || !target.startsWith('src/')) continue;
-      const from = folderOf(file.path);
-      const to = folderOf(target);
+      const from = roomOf(file.path);
+      const to = roomOf(target);
       if (from === '') continue;
       const why = to === '' ? 'src/index.ts is for users of the library' : objection(from, to);
       if (why !== '') wrong.push(`${file.path}:${line} imports ${target}: ${why}`);
@@ -57,6 +51,11 @@ test('the check sees what it must refuse', (t) => {
   t.regex(objection('newroom', 'base'), /no floor/);
   t.is(objection('cli', 'base'), '');
   t.is(objection('member', 'member'), '');
+  t.regex(objection('repository/format', 'repository'), /above/);
+  t.regex(objection('target/sftp', 'target'), /above/);
+  t.is(objection('target/sftp', 'target/target'), '');
+  t.is(roomOf('src/target/target.ts'), 'target/target');
+  t.is(roomOf('src/repository/format/head.ts'), 'repository/format');
   const file = {
     path: 'src/a/b.ts',
     text: `import type { X } from './x.js';\nimport {\n  Y,\n} from "../c/y.js";\nexport * from './z.js';\nimport './side.js';\n/* import '../no.js' */\nconst u = await import('../d/dyn.js');\nconst w = new URL('./worker.js', import.meta.url);\nimport fs from 'node:fs';\n// import './never.js';\n`,

@@ -1,9 +1,9 @@
 import test from 'ava';
-import { HEADER_BYTES } from '../../src/repository/segment-header.js';
+import { HEADER_BYTES } from '../../src/repository/format/segment-header.js';
 import { KeelsonError } from '../../src/base/errors.js';
 import type { Random } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import { MemoryTarget } from './memory-target.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import {
   applyChanges,
   memory,

@@ -1,9 +1,9 @@
 import test from 'ava';
 import { RecordWriter } from '../../src/base/codec.js';
-import { seal } from '../../src/repository/sealed-file.js';
-import { MemoryTarget } from './memory-target.js';
+import { seal } from '../../src/repository/format/sealed-file.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import { applyChanges, assertImage, ModelImage, pieces, randomChanges, READER, repositoryOn, seeded, writer } from './rig.js';
-import { rejection } from './target-conformance.js';
+import { rejection } from '../target/target-conformance.js';
 
 const HEADER = { firstLsn: 1, lastLsn: 1, time: 0, seed: false };
 

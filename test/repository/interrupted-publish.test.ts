@@ -1,5 +1,5 @@
 import test from 'ava';
-import { MemoryTarget } from './memory-target.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import {
   applyChanges,
   assertImage,
@@ -13,7 +13,7 @@ import {
   variantName,
   writer,
 } from './rig.js';
-import { rejection } from './target-conformance.js';
+import { rejection } from '../target/target-conformance.js';
 
 /** Operations that one publish of the rig takes, at most: each is cut once. */
 const OPERATIONS_MAX = 200;

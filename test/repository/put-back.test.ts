@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava';
-import { MemoryTarget } from './memory-target.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import { applyChanges, assertImage, ModelImage, pieces, randomChanges, repositoryOn, seeded, writer } from './rig.js';
-import { rejection } from './target-conformance.js';
+import { rejection } from '../target/target-conformance.js';
 
 /** Two publishes, and the host put back to where it was after the first. */
 async function putBack(t: ExecutionContext) {

@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs';
 import test from 'ava';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import { FileTarget } from '../../src/repository/file-target.js';
-import { MemoryTarget } from './memory-target.js';
+import { FileTarget } from '../../src/target/file-target.js';
+import { MemoryTarget } from '../target/memory-target.js';
 import {
   applyChanges,
   ARRAY,
@@ -20,7 +20,7 @@ import {
   writer,
 } from './rig.js';
 import { scratchFolder } from './scratch.js';
-import { rejection } from './target-conformance.js';
+import { rejection } from '../target/target-conformance.js';
 
 for (const variant of VARIANTS) {
   test.serial(

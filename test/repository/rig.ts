@@ -3,10 +3,10 @@ import { seededRandom, type Random } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { loadAddon } from '../../src/native/load.js';
 import { type Backup, BLOCK_LOST, type BackupOpen, EXTENT_HOLE, EXTENT_LOST, type SegmentPiece } from '../../src/repository/backup.js';
-import type { Compression } from '../../src/repository/frame-codec.js';
+import type { Compression } from '../../src/repository/format/frame-codec.js';
 import { Repository } from '../../src/repository/repository.js';
-import type { Target } from '../../src/repository/target.js';
-import { rejection } from './target-conformance.js';
+import type { Target } from '../../src/target/target.js';
+import { rejection } from '../target/target-conformance.js';
 
 export const VOLUME_BLOCKS = 2500;
 export const ARRAY = '6f6f2b0a-63a5-4f0c-a3a7-2d9f6f0b1c11';

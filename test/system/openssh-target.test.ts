@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import anyTest, { type ExecutionContext, type TestFn } from 'ava';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import { targetFor } from '../../src/repository/open-target.js';
+import { targetFor } from '../../src/target/open-target.js';
 import type { Repository } from '../../src/repository/repository.js';
 import {
   applyChanges,
@@ -18,7 +18,7 @@ import {
   VOLUME_BLOCKS,
   writer,
 } from '../repository/rig.js';
-import { conformance, rejection } from '../repository/target-conformance.js';
+import { conformance, rejection } from '../target/target-conformance.js';
 import { run, runQuietly } from './rig/command.js';
 import { OpensshServer } from './rig/openssh-server.js';
 import { Scratch } from './rig/scratch.js';

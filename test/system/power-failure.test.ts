@@ -11,7 +11,7 @@ import { memberPaths } from '../../src/engine/assemble.js';
 import { createArray } from '../../src/engine/create.js';
 import type { DrainLoop } from '../../src/engine/drain-loop.js';
 import { replaceMember } from '../../src/engine/membership-change.js';
-import { parseHeadName } from '../../src/repository/names.js';
+import { parseHeadName } from '../../src/repository/format/names.js';
 import { type FixtureOptions, settingsOf } from '../engine/array-fixture.js';
 import { imageVersions, wrongImage } from './rig/backup-image.js';
 import { DurabilityModel, readVersions } from './rig/durability-model.js';

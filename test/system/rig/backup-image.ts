@@ -1,7 +1,7 @@
 import { KeelsonError } from '../../../src/base/errors.js';
 import { BLOCK_BYTES } from '../../../src/base/units.js';
 import { BLOCK_LOST } from '../../../src/repository/backup.js';
-import { FileTarget } from '../../../src/repository/file-target.js';
+import { FileTarget } from '../../../src/target/file-target.js';
 import { versionShown } from '../../engine/block-model.js';
 import { fileRepository } from './recorded-array.js';
 

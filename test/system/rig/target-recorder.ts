@@ -1,5 +1,5 @@
 import type { Bytes } from '../../../src/base/units.js';
-import type { Target, TargetEntry, TargetStrength, TargetWriter } from '../../../src/repository/target.js';
+import type { Target, TargetEntry, TargetStrength, TargetWriter } from '../../../src/target/target.js';
 import { NEVER, type WriteRecorder } from './write-recorder.js';
 
 /** Bytes that were appended to one file, and when it was synced. */

@@ -5,8 +5,8 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { BackupSettings, Settings } from '../config/settings.js';
 import { createDeviceProvider } from '../device/provider.js';
 import { createBackupClient } from '../drain/backup-client.js';
-import { arrayCounters } from '../engine/array-status.js';
 import { arrayControl } from '../engine/array-control.js';
+import { arrayFigures } from '../engine/array-figures.js';
 import { assembleArray } from '../engine/assemble.js';
 import { attachBackup } from '../engine/backup-attach.js';
 import { createArray } from '../engine/create.js';
@@ -14,6 +14,7 @@ import { restoreArray } from '../engine/restore-array.js';
 import { inspectDevice } from '../member/inspect.js';
 import { Slab } from '../memory/slab.js';
 import { slabRegion } from '../memory/slab-region.js';
+import { nbdFigures } from '../nbd/figures.js';
 import { NbdServer } from '../nbd/server.js';
 import type { EmbeddedServer } from '../backup-host/embedded-server.js';
 import type { Backup } from '../repository/backup.js';
@@ -76,7 +77,7 @@ const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<Ru
   const embedded = server;
   const control = arrayControl(engine);
   return {
-    control: { ...control, counters: () => arrayCounters(engine) },
+    control: { ...control, figures: () => [...arrayFigures(engine), ...nbdFigures(exported.gauges())] },
     uris: exported.uris(),
     fatal: engine.fatal,
     close: async () => {

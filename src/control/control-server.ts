@@ -166,7 +166,7 @@ function addReadOnly(app: FastifyInstance, target: ControlTarget): void {
   app.get(CONTROL.metrics, async (_request, reply) => {
     reply.type('text/plain; version=0.0.4; charset=utf-8');
     const { metricsText } = await loadMetrics();
-    return metricsText(target.status(), target.counters());
+    return metricsText(target.status(), target.figures());
   });
 }
 

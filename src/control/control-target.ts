@@ -1,3 +1,4 @@
+import type { Figure } from '../base/figure.js';
 import type { Bytes } from '../base/units.js';
 import type { ArrayStatus, RebuildPlan, RebuildStatus } from './status.js';
 
@@ -18,18 +19,11 @@ export interface FailOptions {
   readonly force: boolean;
 }
 
-/** A counter that status() does not carry: keelson_NAME in base units, ending in _total. */
-export interface Counter {
-  readonly name: string;
-  readonly help: string;
-  readonly value: number;
-}
-
 /** What the control socket may ask of a running array. Every method throws KeelsonError. */
 export interface ControlTarget {
   status(): ArrayStatus;
-  /** Counters since assembly: keelson_backpressure_seconds_total and the like. */
-  counters(): readonly Counter[];
+  /** What the metrics have beyond status(): totals since assembly, levels of queues and memories. */
+  figures(): readonly Figure[];
   /** Resolves when every write acknowledged before is on stable media. */
   flush(): Promise<void>;
   /** Starts a drain of everything journaled so far; wait: resolves when it is on the backup. DRAIN_NO_TARGET without a backup. */

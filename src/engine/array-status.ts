@@ -73,26 +73,3 @@ function arrayCondition(engine: ArrayEngine, backupServes: boolean): 'online' | 
   if (lost > state.geometry.m) return backupServes ? 'beyond-parity' : 'failed';
   return lost > 0 || engine.isDegraded() ? 'degraded' : 'online';
 }
-
-/** Counters for the metrics endpoint. */
-export function arrayCounters(engine: ArrayEngine): { name: string; help: string; value: number }[] {
-  const { reads, writes, recovery, destager, drainer } = engine;
-  return [
-    { name: 'backpressure_seconds_total', help: 'Time during which some write waited for room', value: writes.counters.stalled_ms / 1000 },
-    { name: 'writes_total', help: 'Write requests', value: writes.counters.writes },
-    { name: 'written_bytes_total', help: 'Bytes written by clients', value: writes.counters.bytes },
-    { name: 'reads_total', help: 'Read requests', value: reads.counters.reads },
-    { name: 'read_bytes_total', help: 'Bytes read by clients', value: reads.counters.bytes },
-    { name: 'flushes_total', help: 'Flush requests', value: writes.counters.flushes },
-    { name: 'destaged_blocks_total', help: 'Blocks applied to the stripes', value: destager.stats.blocks },
-    { name: 'stripe_read_bytes_total', help: 'Bytes read by destaging', value: destager.stats.bytesRead },
-    { name: 'stripe_written_bytes_total', help: 'Bytes written by destaging', value: destager.stats.bytesWritten },
-    { name: 'blocks_from_journal_total', help: 'Blocks that reads had from journal members', value: recovery.counters.fromJournal },
-    { name: 'blocks_from_backup_total', help: 'Blocks that reads had from the backup', value: recovery.counters.fromBackup },
-    { name: 'blocks_reconstructed_total', help: 'Blocks that reads had by reconstruction', value: recovery.counters.fromStripes },
-    { name: 'blocks_repaired_total', help: 'Blocks written again after a wrong checksum', value: recovery.counters.repaired },
-    { name: 'blocks_unavailable_total', help: 'Blocks that could not be had', value: recovery.counters.unavailable },
-    { name: 'drained_bytes_total', help: 'Volume bytes published to the backup', value: drainer?.publishedBytes ?? 0 },
-    { name: 'drain_stored_bytes_total', help: 'Bytes stored on the backup', value: drainer?.storedBytes ?? 0 },
-  ];
-}

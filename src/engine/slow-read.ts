@@ -30,7 +30,6 @@ export interface SlowReadHost {
 
 export interface SlowReadCounters {
   fromStripes: number;
-  reconstructed: number;
   fromJournal: number;
   fromBackup: number;
   backupBytes: number;
@@ -62,7 +61,6 @@ export interface Recovered {
 export class BlockRecovery {
   readonly counters: SlowReadCounters = {
     fromStripes: 0,
-    reconstructed: 0,
     fromJournal: 0,
     fromBackup: 0,
     backupBytes: 0,

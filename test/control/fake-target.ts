@@ -1,4 +1,5 @@
 import { KeelsonError } from '../../src/base/errors.js';
+import { type Figure, counter } from '../../src/base/figure.js';
 import type { ControlTarget, FailOptions, OnProgress } from '../../src/control/control-target.js';
 import type { ArrayStatus, RebuildPlan, RebuildStatus } from '../../src/control/status.js';
 
@@ -58,8 +59,8 @@ export class FakeTarget implements ControlTarget {
     return this.current;
   }
 
-  counters(): { name: string; help: string; value: number }[] {
-    return [{ name: 'keelson_backpressure_seconds_total', help: 'Time writers waited for room in the ring.', value: 1.5 }];
+  figures(): Figure[] {
+    return [counter('backpressure_seconds_total', 'Time writers waited for room in the ring.', 1.5)];
   }
 
   async flush(): Promise<void> {

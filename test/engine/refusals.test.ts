@@ -8,7 +8,8 @@ import type { DeviceProvider } from '../../src/device/device.js';
 import { createDeviceProvider } from '../../src/device/provider.js';
 import { createBackupClient } from '../../src/drain/backup-client.js';
 import { arrayControl } from '../../src/engine/array-control.js';
-import { arrayCounters, arrayStatus } from '../../src/engine/array-status.js';
+import { arrayFigures } from '../../src/engine/array-figures.js';
+import { arrayStatus } from '../../src/engine/array-status.js';
 import { assembleArray } from '../../src/engine/assemble.js';
 import { createArray } from '../../src/engine/create.js';
 import { failByHand, memberNamed, replaceMember } from '../../src/engine/membership-change.js';
@@ -194,7 +195,7 @@ test('what a drain and the counters say agrees with the status', async (t) => {
   const drained = await arrayControl(engine).drain(true, () => undefined);
   t.is(drained.drainedLsn, arrayStatus(engine).drain.drainedLsn);
   t.true(drained.drainedLsn > 0);
-  const counters = new Map(arrayCounters(engine).map(({ name, value }) => [name, value]));
+  const counters = new Map(arrayFigures(engine).map(({ name, value }) => [name, value]));
   t.is(counters.get('writes_total'), 1);
   t.is(counters.get('written_bytes_total'), 4 * 4096);
   t.is(counters.get('drained_bytes_total'), 4 * 4096);

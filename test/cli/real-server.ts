@@ -1,0 +1,92 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { ExecutionContext } from 'ava';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+
+export interface Ended {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Three small file members, parity 1, the ring on a member of its own; figures on a free port. */
+export const SMALL_ARRAY = `name = "vault"
+[stripe]
+members = ["m0", "m1", "m2"]
+memberSize = "16MiB"
+parity = 1
+chunk = "16KiB"
+[journal]
+members = ["j0"]
+copies = 1
+size = "8MiB"
+segment = "1MiB"
+[export]
+nbd = ["unix:./nbd"]
+[memory]
+slab = "128MiB"
+`;
+export const WITH_HTTP = '[control]\nsocket = "./ctl"\nhttp = "127.0.0.1:0"\n';
+
+/** The real program, as a process: the command line, the engine and the devices, over files in a folder of its own. */
+export class RealArray {
+  readonly folder: string;
+  readonly config: string;
+  stderr = '';
+
+  constructor(t: ExecutionContext, toml = SMALL_ARRAY + WITH_HTTP) {
+    this.folder = mkdtempSync(join(tmpdir(), 'keelson-real-'));
+    this.config = join(this.folder, 'keelson.toml');
+    writeFileSync(this.config, toml);
+    t.teardown(() => rmSync(this.folder, { recursive: true }));
+  }
+
+  get nbd(): string {
+    return `unix:${join(this.folder, 'nbd')}`;
+  }
+
+  /** Runs one verb to its end. */
+  run(verb: string, ...args: string[]): Promise<Ended> {
+    return new Promise((resolve) => {
+      execFile(process.execPath, [MAIN, verb, '-c', this.config, ...args], (error, stdout, stderr) =>
+        resolve({ status: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr }),
+      );
+    });
+  }
+
+  /** Creates the array, and serves it until the test ends. Resolves to the lines printed, when both exports and figures are there. */
+  async serve(t: ExecutionContext): Promise<readonly string[]> {
+    const created = await this.run('create');
+    if (created.status !== 0) throw new Error(`create ended with ${created.status}\n${created.stderr}`);
+    const child = spawn(process.execPath, [MAIN, 'serve', '-c', this.config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    t.teardown(() => ended(child));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    const lines: string[] = [];
+    for await (const line of createInterface({ input: child.stdout })) {
+      lines.push(line);
+      if (line.startsWith('figures on ')) return lines;
+    }
+    throw new Error(`serve ended before it served\n${this.stderr}`);
+  }
+
+  /** Where the figures are, out of what serve printed. */
+  static pages(lines: readonly string[]): string {
+    const line = lines.find((one) => one.startsWith('figures on ')) ?? '';
+    return line.slice('figures on '.length).replace(/\/$/, '');
+  }
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  await gone;
+}

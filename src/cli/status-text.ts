@@ -53,7 +53,7 @@ function memberTable(status: ArrayStatus, colour: boolean): string {
     String(member.readErrors),
     String(member.writeErrors),
     String(member.checksumErrors),
-    member.path,
+    devicePlace(member),
   ]);
   const table = textTable(['#', 'role', 'state', 'read err', 'write err', 'checksum err', 'device'], rows);
   if (!colour) return table;
@@ -61,6 +61,11 @@ function memberTable(status: ArrayStatus, colour: boolean): string {
   return table
     .replace(/ (failed|missing)(?= )/g, (word) => paint(word, 'red', true))
     .replace(/ rebuilding(?= )/g, (word) => paint(word, 'yellow', true));
+}
+
+/** Of a member that is not there the path says little: the UUID is what its device bears, wherever it turns up. */
+function devicePlace({ path, state, uuid }: ArrayStatus['members'][number]): string {
+  return (state === 'missing' || state === 'failed') && uuid !== undefined ? `${path} (UUID ${uuid})` : path;
 }
 
 function journalText({ journal }: ArrayStatus): string {

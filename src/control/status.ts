@@ -24,6 +24,9 @@ export type ArrayState = 'online' | 'degraded' | 'beyond-parity' | 'failed';
 
 export interface MemberStatus {
   readonly index: MemberIndex;
+  /** Of the device in this place, or of the one that belongs there. Left out by older servers. */
+  readonly uuid?: string;
+  /** Of a member that is not there: where it was expected, or "unknown". */
   readonly path: string;
   readonly role: 'data' | 'journal' | 'both' | 'spare';
   readonly state: 'online' | 'failed' | 'missing' | 'rebuilding' | 'spare';

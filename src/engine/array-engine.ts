@@ -21,6 +21,7 @@ import { DestageLoop } from './destage-loop.js';
 import { DrainLoop } from './drain-loop.js';
 import { Fence } from './fence.js';
 import type { EngineLog } from './log.js';
+import { clearMemberAlarms } from './member-names.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
@@ -330,6 +331,7 @@ export class ArrayEngine {
     this.state.tasksCountOnFailed = true;
     const path = member.device.path;
     this.parts.log.error({ member: member.index, path, error: error.describe() }, 'member failed');
+    clearMemberAlarms(this.state, member.index);
     this.state.raise(
       `MEMBER_FAILED_${member.index}`,
       `member ${member.index} (${path}) failed: ${error.message}`,

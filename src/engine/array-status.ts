@@ -24,6 +24,7 @@ export function arrayStatus(engine: ArrayEngine) {
       const member = state.members[index];
       return {
         index,
+        uuid: member?.superblock.memberUuid ?? record.uuid,
         path: state.paths[index] as string,
         role: record.role,
         state: member ? member.state : record.state,

@@ -10,7 +10,7 @@ import { endIsKnown } from '../journal/ring-end.js';
 import { IntegrityTable } from '../member/integrity.js';
 import { finishRaise, type FoundMember, makeMember, openMember } from '../member/member.js';
 import type { ArrayShape, Checkpoint, Member, MemberRecord, RingEnd } from '../member/member-api.js';
-import { assessMembership, type Membership } from '../member/membership.js';
+import { assessMembership, type Membership, refuseDoubtful } from '../member/membership.js';
 import { computeLayout } from '../member/layout.js';
 import { Slab } from '../memory/slab.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
@@ -21,6 +21,7 @@ import { ArrayEngine } from './array-engine.js';
 import { ArrayState } from './array-state.js';
 import { systemRandom } from './create.js';
 import type { EngineLog } from './log.js';
+import { describePlace, pathOfAbsent, raiseRebuilding } from './member-names.js';
 import { planSlab, stripeThreads } from './slab-plan.js';
 import { distrustTouchedRows, lostBeforeCrashFrom } from './torn-rows.js';
 import { TrackedPool } from './tracked-pool.js';
@@ -74,6 +75,7 @@ export async function assembleArray(options: AssembleOptions): Promise<ArrayEngi
       });
     }
     const membership = assessMembership(found);
+    refuseDoubtful(membership);
     checkShape(settings, membership.shape);
     return await assembleFrom(options, slab, provider, membership, found);
   } catch (error) {
@@ -145,7 +147,7 @@ function cast(settings: Settings, membership: Membership, log: EngineLog): Cast 
         exit: EXIT.unavailable,
       });
     const verdict = verdicts.find(({ verdict: kind, record: row }) => kind === 'usable' && row?.index === index);
-    paths.push(verdict?.found.path ?? (configured[index] as string));
+    paths.push(verdict?.found.path ?? pathOfAbsent(membership, configured, index));
     if (verdict?.found.device && verdict.found.superblock) {
       const state = record.state === 'rebuilding' ? 'rebuilding' : 'online';
       members[index] = makeMember(verdict.found.device, verdict.found.superblock, state, record.rebuiltStripes);
@@ -243,13 +245,14 @@ function dataLayout(members: readonly (Member | null)[], shape: ArrayShape) {
 
 function raiseAlarms(state: ArrayState, membership: Membership): void {
   for (const record of state.records) {
+    if (record.state === 'rebuilding') raiseRebuilding(state, record.index);
     if (record.state !== 'missing' && record.state !== 'failed') continue;
     const path = state.paths[record.index] as string;
     const problem = membership.verdicts.find(({ found }) => found.path === path)?.problem;
     const why = problem ? `: ${problem.message} (${problem.code})` : '';
     state.raise(
       `MEMBER_FAILED_${record.index}`,
-      `member ${record.index} (${path}) is ${record.state}${why}`,
+      `member ${record.index} (${describePlace(path, record.uuid)}) is ${record.state}${why}`,
       `keelson replace ${record.index} NEW-DEVICE`,
     );
   }

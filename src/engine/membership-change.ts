@@ -1,4 +1,3 @@
-import { existsSync, realpathSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Device } from '../device/device.js';
 import { forgetFormerRing } from '../journal/former-member.js';
@@ -7,26 +6,16 @@ import type { IntegrityTable } from '../member/integrity.js';
 import type { Checkpoint, MemberRecord, Superblock } from '../member/member-api.js';
 import { newUuid } from '../member/uuid.js';
 import type { ArrayEngine } from './array-engine.js';
+import { memberPaths } from './assemble.js';
 import { layoutOf } from './create.js';
+import { clearMemberAlarms, memberNamed, raiseRebuilding, samePath } from './member-names.js';
 import { checkNewDevice, makeFile } from './new-device.js';
 import { computeTolerance } from './tolerance.js';
-
-/** The member that M of the command line names: its index, or its path as configured. Throws MEMBER_UNKNOWN. */
-export function memberNamed(engine: ArrayEngine, name: string): number {
-  const { records, paths } = engine.state;
-  const index = /^\d+$/.test(name) ? Number(name) : paths.indexOf(name);
-  if (index >= 0 && index < records.length) return index;
-  throw new KeelsonError('MEMBER_UNKNOWN', `there is no member ${name}`, {
-    found: name,
-    expected: `an index from 0 to ${records.length - 1}, or one of ${paths.join(', ')}`,
-    exit: EXIT.usage,
-  });
-}
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
 export async function failByHand(engine: ArrayEngine, name: string, force: boolean): Promise<void> {
   const { state, journal } = engine;
-  const index = memberNamed(engine, name);
+  const index = named(engine, name);
   const member = state.members[index];
   if (!member || member.state === 'failed') return;
   const tolerance = computeTolerance(state, journal, engine.servingBackup() !== null);
@@ -47,7 +36,7 @@ export async function failByHand(engine: ArrayEngine, name: string, force: boole
  */
 export async function replaceMember(engine: ArrayEngine, name: string, path: string): Promise<number> {
   const { state, journal, parts } = engine;
-  const index = memberNamed(engine, name);
+  const index = named(engine, name);
   const role = (state.records[index] as (typeof state.records)[number]).role;
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
   makeFile(
@@ -95,7 +84,8 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
       journal.revive();
       await engine.checkpointer.recordRing();
     }
-    if (role === 'journal') state.clear(`MEMBER_FAILED_${index}`);
+    if (role === 'journal') clearMemberAlarms(state, index);
+    else raiseRebuilding(state, index);
     engine.afterMembershipChange();
     return index;
   } catch (error) {
@@ -104,9 +94,8 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
   }
 }
 
-function samePath(a: string, b: string): boolean {
-  const real = (path: string): string => (existsSync(path) ? realpathSync(path) : path);
-  return real(a) === real(b);
+function named({ state, parts }: ArrayEngine, name: string): number {
+  return memberNamed(state, memberPaths(parts.settings), name);
 }
 
 /** The member that was in the place: failed if it was not, recorded as such, and its device closed. */

@@ -10,6 +10,7 @@ import type { RebuildTarget } from '../rebuild/rebuild-host.js';
 import { Rebuilder } from '../rebuild/rebuilder.js';
 import { outlineRebuild, type RebuildOutline } from '../rebuild/rebuild-plan.js';
 import type { ArrayEngine } from './array-engine.js';
+import { clearMemberAlarms } from './member-names.js';
 
 const RETRY_MS = 2000;
 /** Pause between rounds while clients' requests are in flight: rebuild gets about half of the devices' time then. */
@@ -141,7 +142,7 @@ export class RebuildRunner {
         if (member.rebuiltStripes < state.geometry.stripes) continue;
         member.state = 'online';
         state.integrityKnown[index] = 1;
-        state.clear(`MEMBER_FAILED_${index}`);
+        clearMemberAlarms(state, index);
         parts.log.info({ member: index }, 'member rebuilt');
       }
       await checkpointer.fence();

@@ -1,4 +1,4 @@
-import { KeelsonError } from '../base/errors.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
 import type { ArrayShape, Checkpoint, MemberRecord, Superblock } from './member-api.js';
 import type { FoundMember } from './member.js';
 
@@ -95,6 +95,49 @@ export function assessMembership(found: readonly FoundMember[], arrayUuid?: stri
   return { shape, epoch, checkpoint, verdicts, missing: checkpoint.members.filter(({ uuid: id }) => !there.has(id)) };
 }
 
+/**
+ * Throws where nobody can say which device is the member, before anything is written: MEMBER_DUPLICATE (two devices bear one member: a copy, or one device by two names) and
+ * ARRAY_SPLIT (two parts of the array were each served without the other, so that each may have writes which the other does not know).
+ */
+export function refuseDoubtful({ verdicts, checkpoint }: Membership): void {
+  const twins = verdicts.filter(({ verdict }) => verdict === 'duplicate');
+  if (twins.length > 0) {
+    throw new KeelsonError('MEMBER_DUPLICATE', `${twins.map(({ found }) => found.path).join(' and ')} hold the same member`, {
+      found: twins
+        .map(({ found, record }) => `${found.path}: member ${record?.index ?? found.superblock?.index}, ${found.superblock?.memberUuid}`)
+        .join('; '),
+      expected: 'one device a member',
+      action:
+        'if one is a copy of the other (a clone, a snapshot, the old disk after ddrescue), take the one that is not to be used out of the configuration; if they are one device by two names, list it once. Nothing was written',
+      exit: EXIT.refused,
+    });
+  }
+  const apart = verdicts.filter(({ found, verdict }) => verdict === 'stale' && servedApart(found.checkpoint, checkpoint));
+  if (apart.length === 0) return;
+  const others = verdicts.filter(({ verdict }) => verdict === 'usable');
+  throw new KeelsonError('ARRAY_SPLIT', 'two parts of this array were each served without the other', {
+    found: `${apart.map(({ found }) => found.path).join(', ')} went on without members that ${others.map(({ found }) => found.path).join(', ')} went on with`,
+    expected: 'members with one history',
+    action:
+      'find out which part has the writes that count; take the devices of the other part out of this host (keep them), start, and replace those members with new devices. Nothing was written',
+    exit: EXIT.refused,
+  });
+}
+
+/**
+ * What is failed or missing never becomes a member again under the same UUID. So a table that calls a member lost which the newest one calls there is of another history; unless it
+ * is of a bump of the epoch that was never completed, under which nothing was written.
+ */
+function servedApart(own: Checkpoint | null, newest: Checkpoint): boolean {
+  if (own === null || own.epochSettled !== true) return false;
+  const there = new Set(newest.members.filter(({ state }) => isThere(state)).map(({ uuid }) => uuid));
+  return own.members.some(({ uuid, state }) => (state === 'failed' || state === 'missing') && there.has(uuid));
+}
+
+function isThere(state: MemberRecord['state']): boolean {
+  return state === 'online' || state === 'rebuilding';
+}
+
 function epochVerdict(
   member: FoundMember,
   record: MemberRecord,
@@ -139,13 +182,12 @@ function commonestArray(found: readonly FoundMember[]): string {
   const ranked = [...counts].sort(([, a], [, b]) => b - a);
   const [first, second] = ranked;
   if (first !== undefined && second !== undefined && first[1] === second[1]) {
-    throw refusal(
-      'ARRAY_AMBIGUOUS',
-      'the devices belong to different arrays',
-      ranked.map(([uuid, count]) => `${count} of array ${uuid}`).join(', '),
-      'members of one array',
-      'take the other array out of the configuration',
-    );
+    throw new KeelsonError('ARRAY_AMBIGUOUS', 'the devices belong to different arrays', {
+      found: ranked.map(([uuid, count]) => `${count} of array ${uuid}`).join(', '),
+      expected: 'members of one array',
+      action: 'take the other array out of the configuration',
+      exit: EXIT.refused,
+    });
   }
   return first?.[0] ?? '';
 }

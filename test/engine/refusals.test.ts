@@ -12,7 +12,8 @@ import { arrayFigures } from '../../src/engine/array-figures.js';
 import { arrayStatus } from '../../src/engine/array-status.js';
 import { assembleArray } from '../../src/engine/assemble.js';
 import { createArray } from '../../src/engine/create.js';
-import { failByHand, memberNamed, replaceMember } from '../../src/engine/membership-change.js';
+import { failByHand, replaceMember } from '../../src/engine/membership-change.js';
+import { memberNamed } from '../../src/engine/member-names.js';
 import { restoreArray } from '../../src/engine/restore-array.js';
 import type { Slab } from '../../src/memory/slab.js';
 import type { Backup } from '../../src/repository/backup.js';
@@ -86,10 +87,10 @@ test('create refuses members that hold something, are missing, differ in size or
 test('members are found by index and by path; a device that is too small, and a failure that could lose data, are refused', async (t) => {
   const fixture = await ArrayFixture.create(t, { ...SMALL, backup: false });
   const { engine } = fixture;
-  t.is(memberNamed(engine, '1'), 1);
-  t.is(memberNamed(engine, fixture.paths[2] as string), 2);
+  t.is(memberNamed(engine.state, fixture.paths, '1'), 1);
+  t.is(memberNamed(engine.state, fixture.paths, fixture.paths[2] as string), 2);
   for (const name of ['9', '-1', 'elsewhere']) {
-    const error = t.throws(() => memberNamed(engine, name), { instanceOf: KeelsonError, code: 'MEMBER_UNKNOWN' });
+    const error = t.throws(() => memberNamed(engine.state, fixture.paths, name), { instanceOf: KeelsonError, code: 'MEMBER_UNKNOWN' });
     t.is(error.exit, 2);
   }
   await failByHand(engine, '0', false);

@@ -3,6 +3,7 @@ import type { BlockIndex, StripeIndex } from '../base/units.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import { INTEGRITY_ENTRIES } from '../member/layout.js';
 import type { ArrayShape, Member, MemberRecord } from '../member/member-api.js';
+import { nextWrittenStripe } from '../member/stripe-bitmap.js';
 import { CRC_LOST, StripeGeometry } from '../stripe/geometry.js';
 import type { MemberView } from '../stripe/stripe-pool.js';
 import { LostBlocks } from './lost-blocks.js';
@@ -120,6 +121,11 @@ export class ArrayState {
 
   isWritten(stripe: StripeIndex): boolean {
     return ((this.bitmap[stripe >>> 3] as number) & (1 << (stripe & 7))) !== 0;
+  }
+
+  /** The first written stripe from `from` on and below `end`, else `end`. */
+  nextWritten(from: StripeIndex, end: StripeIndex): StripeIndex {
+    return nextWrittenStripe(this.bitmap, from, end);
   }
 
   /** After a stripe's blocks were written: every page its entries lie on is flushed with the next checkpoint, which also carries its bit. */

@@ -262,13 +262,14 @@ function raiseAlarms(state: ArrayState, membership: Membership): void {
 async function loadIntegrity(state: ArrayState, region: SlabRegion, destagedSeq: SegmentSeq): Promise<void> {
   for (let i = 0; i < state.shape.dataMembers; i++) {
     const member = state.members[i];
+    const table = state.integrity[i] as IntegrityTable;
     if (!member) {
       state.integrityKnown[i] = 0;
+      table.cover(state.bitmap, state.geometry.rows);
       continue;
     }
     // Of a member under rebuild only what lies below its mark is known: above, its zone holds what was never flushed, or nothing at all.
     if (member.state === 'rebuilding') state.integrityKnown[i] = 0;
-    const table = state.integrity[i] as IntegrityTable;
     const loaded = await table.load(member.device, state.bitmap, state.geometry.rows, region, destagedSeq);
     if (member.state === 'rebuilding') table.forgetFrom(member.rebuiltStripes * state.geometry.rows);
     member.readErrors += loaded.readErrors;

@@ -50,11 +50,14 @@ export class LostBlocks {
     if (this.#marked > 0 && this.#has(stripe)) this.#stale = true;
   }
 
-  /** After the tables are loaded: notes every mark that is in them. */
+  /** After the tables are loaded: notes every mark that is in them. Only where entries are: memory that nobody wrote to is not touched. */
   scan(): void {
-    for (const { entries } of this.#tables) {
-      for (let at = entries.indexOf(CRC_LOST); at >= 0; at = entries.indexOf(CRC_LOST, at + 1))
-        this.note(Math.floor(at / this.#geometry.rows));
+    for (const table of this.#tables) {
+      table.forEachUsed((first, end) => {
+        const entries = table.entries.subarray(first, end);
+        for (let at = entries.indexOf(CRC_LOST); at >= 0; at = entries.indexOf(CRC_LOST, at + 1))
+          this.note(Math.floor((first + at) / this.#geometry.rows));
+      });
     }
   }
 

@@ -188,7 +188,7 @@ export class RebuildRunner {
       isUntrustedRow: (block: number) => state.isUntrustedRow(block),
       placeReadable: (place: number) => journal.table.memoryOf(place) >= 0 || journal.table.copies[journal.table.slotOfPlace(place)] !== 0,
       members: () => state.memberView(),
-      isWritten: (stripe: number) => state.isWritten(stripe),
+      nextWritten: (from: number, end: number) => state.nextWritten(from, end),
       changed: (stripe: number) => state.markChanged(stripe),
       destages: () => state.lostDataMembers().length <= state.geometry.m,
       takesFromRing: () => {

@@ -61,6 +61,8 @@ export class IntegrityTable {
   readonly lost: PageSet;
   /** Pages whose content may be ahead of the checkpoint that they were loaded under. */
   readonly ahead: PageSet;
+  /** Pages that may have an entry other than unwritten: the cost of everything here follows them, not the size of the member. */
+  readonly #used: PageSet;
   readonly #dirty: PageSet;
   /** Pages of which only one copy says what the table says. */
   readonly #single: PageSet;
@@ -79,6 +81,7 @@ export class IntegrityTable {
     this.entries = new Uint32Array(this.shared);
     this.lost = new PageSet(this.pages);
     this.ahead = new PageSet(this.pages);
+    this.#used = new PageSet(this.pages);
     this.#dirty = new PageSet(this.pages);
     this.#single = new PageSet(this.pages);
     this.#generations = new Float64Array(this.pages);
@@ -93,7 +96,10 @@ export class IntegrityTable {
   markBlocks(first: number, count: number): void {
     assert(first >= 0 && count >= 1 && first + count <= this.blocks, 'blocks of the data zone');
     const last = Math.floor((first + count - 1) / INTEGRITY_ENTRIES);
-    for (let page = Math.floor(first / INTEGRITY_ENTRIES); page <= last; page++) this.#dirty.add(page);
+    for (let page = Math.floor(first / INTEGRITY_ENTRIES); page <= last; page++) {
+      this.#used.add(page);
+      this.#dirty.add(page);
+    }
   }
 
   /** Every page that this stripe's chunk lies on. */
@@ -101,21 +107,38 @@ export class IntegrityTable {
     this.markBlocks(stripe * rows, rows);
   }
 
-  /** Entries from this block on say nothing: unwritten until somebody says otherwise. */
-  forgetFrom(block: number): void {
-    this.entries.fill(0, block);
+  /** The pages of the stripes whose bit is set have entries, whether they are loaded or, the member being away, cannot be. Returns these pages. */
+  cover(stripeBitmap: Uint8Array, rows: number): PageSet {
+    const covered = coveredPages(stripeBitmap, rows, this.blocks, this.pages);
+    for (let page = covered.next(0); page >= 0; page = covered.next(page + 1)) this.#used.add(page);
+    return covered;
   }
 
-  /** The same blocks are on another device from now on, whose integrity zone holds nothing of ours yet. */
+  /** Calls visit(first, end) for the blocks that may have an entry other than unwritten, ascending: whole pages, as few ranges as there are. */
+  forEachUsed(visit: (first: number, end: number) => void): void {
+    for (let page = this.#used.next(0); page >= 0; ) {
+      let end = page + 1;
+      while (this.#used.has(end)) end++;
+      visit(page * INTEGRITY_ENTRIES, Math.min(end * INTEGRITY_ENTRIES, this.blocks));
+      page = this.#used.next(end);
+    }
+  }
+
+  /** Entries from this block on say nothing: unwritten until somebody says otherwise. */
+  forgetFrom(block: number): void {
+    this.forEachUsed((first, end) => {
+      if (end > block) this.entries.fill(0, Math.max(first, block), end);
+    });
+  }
+
+  /**
+   * The same blocks are on another device from now on, whose integrity zone holds nothing of ours yet: every page that has entries is to be flushed. The others are
+   * flushed when a stripe on them is written for the first time, as on every member.
+   */
   moveTo(identity: IntegrityIdentity): void {
     this.#seed = new IntegritySeed(identity);
     this.#generations.fill(0);
-    this.markAll();
-  }
-
-  /** Everything, for a member whose zone was never written (rebuild onto a new device). */
-  markAll(): void {
-    if (this.blocks > 0) this.markBlocks(0, this.blocks);
+    for (let page = this.#used.next(0); page >= 0; page = this.#used.next(page + 1)) this.#dirty.add(page);
   }
 
   /**
@@ -131,7 +154,7 @@ export class IntegrityTable {
   ): Promise<IntegrityLoad> {
     this.#loadedUnder = destagedSeq;
     assert(region.bytes >= INTEGRITY_REGION_BYTES, 'memory for one group of pages');
-    const covered = coveredPages(stripeBitmap, rows, this.blocks, this.pages);
+    const covered = this.cover(stripeBitmap, rows);
     const groups: number[] = [];
     for (
       let page = covered.next(0);

@@ -22,6 +22,17 @@ export function setStripeWritten(bitmap: Uint8Array, stripe: StripeIndex): boole
   return true;
 }
 
+/** The first written stripe from `from` on and below `end`, else `end`. Eight stripes at a time where none is. */
+export function nextWrittenStripe(bitmap: Uint8Array, from: StripeIndex, end: StripeIndex): StripeIndex {
+  let stripe = from;
+  while (stripe < end) {
+    const bits = (bitmap[Math.floor(stripe / 8)] as number) >>> (stripe % 8);
+    if (bits !== 0) return Math.min(end, stripe + (31 - Math.clz32(bits & -bits)));
+    stripe += 8 - (stripe % 8);
+  }
+  return end;
+}
+
 /** Bits that are set. */
 export function bitCount(bitmap: Uint8Array): number {
   let count = 0;

@@ -16,7 +16,8 @@ export interface RebuildHost extends SourceHost {
   readonly pool: StripePool;
   readonly reader: RingReader;
   members(): MemberView;
-  isWritten(stripe: StripeIndex): boolean;
+  /** The first written stripe from `from` on and below `end`, else `end`. */
+  nextWritten(from: StripeIndex, end: StripeIndex): StripeIndex;
   changed(stripe: StripeIndex): void;
   /** False while more members are not whole than parity covers: nothing is destaged then. */
   destages(): boolean;

@@ -16,7 +16,7 @@ export interface RebuildOutline {
 }
 
 export interface PlanHost extends SourceHost {
-  isWritten(stripe: number): boolean;
+  nextWritten(from: number, end: number): number;
 }
 
 /** Ranges listed at most: past it only the sums go on. */
@@ -28,8 +28,8 @@ export async function outlineRebuild(host: PlanHost, backup: Backup | null): Pro
   const outline: RebuildOutline = { ranges: [], bytes: { survivor: 0, parity: 0, journal: 0, backup: 0, lost: 0 } };
   const sources = newStripeSources(geometry);
   const has = new Uint8Array(geometry.stripeBlocks);
-  for (let stripe = 0; stripe < geometry.stripes; stripe++) {
-    if (!host.isWritten(stripe)) continue;
+  const end = geometry.stripes;
+  for (let stripe = host.nextWritten(0, end); stripe < end; stripe = host.nextWritten(stripe + 1, end)) {
     let lost = 0;
     for (let member = 0; member < geometry.n; member++) if (!host.readable(member, stripe)) lost++;
     if (lost === 0) continue;

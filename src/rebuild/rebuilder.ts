@@ -60,7 +60,8 @@ export class Rebuilder {
     if (targets.length === 0) return true;
     const from = Math.min(...targets.map((target) => target.rebuiltStripes));
     this.counters.totalStripes = this.counters.doneStripes;
-    for (let stripe = from; stripe < geometry.stripes; stripe++) if (this.#host.isWritten(stripe)) this.counters.totalStripes++;
+    const { stripes: all } = geometry;
+    for (let at = this.#host.nextWritten(from, all); at < all; at = this.#host.nextWritten(at + 1, all)) this.counters.totalStripes++;
     const every = Math.max(STRIPES_PER_TASK, Math.floor(CHECKPOINT_EVERY_BYTES / geometry.chunkBytes));
     let sinceCheckpoint = 0;
     let at = from;
@@ -97,11 +98,11 @@ export class Rebuilder {
     const { pool } = this.#host;
     // Beyond parity a round is a few stripes: what was fetched before a member came or went is not fetched again.
     const perLane = this.#lostShards(at) > this.#host.geometry.m ? 1 : Math.max(1, Math.min(STRIPES_PER_TASK, pool.stripesPerTask));
-    let stripe = at;
+    let stripe = this.#host.nextWritten(at, limit);
     while (lanes.length < pool.threads * LANES_PER_THREAD && stripe < limit) {
       const lane: number[] = [];
-      for (; stripe < limit && lane.length < perLane; stripe++) if (this.#host.isWritten(stripe)) lane.push(stripe);
-      if (lane.length > 0) lanes.push(Float64Array.from(lane));
+      for (; stripe < limit && lane.length < perLane; stripe = this.#host.nextWritten(stripe + 1, limit)) lane.push(stripe);
+      lanes.push(Float64Array.from(lane));
     }
     return stripe;
   }

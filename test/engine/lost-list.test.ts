@@ -100,10 +100,11 @@ test.serial('P5: when the list had no room for all lost blocks, zeroes derived f
 
 test('the list of lost blocks is bounded, and says so', (t) => {
   const geometry = new StripeGeometry(4, 2, 4 * BLOCK_BYTES, 2000);
-  const tables = Array.from(
-    { length: 6 },
-    () => ({ entries: new Uint32Array(geometry.stripes * geometry.rows) }) as unknown as IntegrityTable,
-  );
+  const entries = geometry.stripes * geometry.rows;
+  const tables = Array.from({ length: 6 }, () => {
+    const forEachUsed: IntegrityTable['forEachUsed'] = (visit) => visit(0, entries);
+    return { entries: new Uint32Array(entries), forEachUsed } as unknown as IntegrityTable;
+  });
   const blocks = new LostBlocks(geometry, tables, new Uint8Array(6).fill(1));
   t.deepEqual(blocks.list, { ranges: [], more: false });
   const mark = (stripe: number, shard: number, row: number, entry: number): void => {

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
 import { EXIT, KeelsonError } from '../base/errors.js';
+import type { CliContext } from './context.js';
 import type { AddVerb } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-
-const FIGURES = ['parity', 'volume'] as const;
 
 interface BenchOptions {
   readonly json?: boolean;
@@ -13,40 +14,89 @@ interface BenchOptions {
   readonly quick?: boolean;
 }
 
+/** Programs that `bench volume` starts, and the Debian packages that have them. */
+const VOLUME_PROGRAMS = { fio: 'fio', 'mkfs.btrfs': 'btrfs-progs', 'qemu-nbd': 'qemu-utils', sshd: 'openssh-server' } as const;
+
 export const addBench: AddVerb = (program, context) => {
-  defineVerb(program, {
-    name: 'bench',
-    summary: "figures for this machine: 'parity' (erasure code and checksums) or 'volume' (a whole array; needs root and fio)",
-    example: 'bench parity --json',
-    config: false,
+  const bench = program
+    .command('bench')
+    .description('figures for this machine: of the erasure code and checksums, or of a whole array')
+    .addHelpText('after', '\nExamples:\n  keelson bench parity --quick\n  keelson bench volume --help');
+  addParity(bench, context);
+  addVolume(bench, context);
+};
+
+function addParity(bench: Command, context: CliContext): void {
+  defineVerb(bench, {
+    name: 'parity',
+    summary: 'speed of the erasure code and of checksums, against memcpy and other libraries that are installed',
+    examples: ['bench parity --quick', 'bench parity --chart parity.svg'],
     json: 'print the figures as JSON',
   })
-    .argument('<what>', FIGURES.join(' or '))
-    .option('--chart <file>', 'parity: also draw the figures, as an SVG file')
-    .option('--quick', 'parity: 64 KiB shards and the fastest kernels only, in seconds')
-    .action(async (what: string, options: BenchOptions) => {
-      if (!FIGURES.some((name) => name === what)) {
-        throw new KeelsonError('USAGE', 'no such benchmark', { found: what, expected: FIGURES.join(' or '), exit: EXIT.usage });
-      }
-      const file = fileURLToPath(new URL(`../../bench/${what}.js`, import.meta.url));
-      if (!existsSync(file))
-        throw new KeelsonError('BENCH_MISSING', 'this installation has no benchmarks', {
-          found: `no ${file}`,
-          action: 'use a checkout of the repository',
-        });
-      if (what !== 'parity' && (options.chart !== undefined || options.quick === true)) {
-        throw new KeelsonError('USAGE', '--chart and --quick are for `bench parity`', { found: `bench ${what}`, exit: EXIT.usage });
-      }
-      const args = [
-        ...(options.json === true ? ['--json'] : []),
-        ...(options.quick === true ? ['--quick'] : []),
-        ...(options.chart === undefined ? [] : ['--chart', options.chart]),
-      ];
-      const child = spawn(process.execPath, [file, ...args], { stdio: 'inherit' });
-      const status = await new Promise<number>((resolve, reject) => {
-        child.once('error', reject);
-        child.once('close', (code) => resolve(code ?? EXIT.failed));
-      });
-      context.status = status === 0 ? EXIT.done : EXIT.failed;
+    .option('--chart <file>', 'also draw the figures, as an SVG file')
+    .option('--quick', '64 KiB shards and the fastest kernels only, in seconds')
+    .action((options: BenchOptions) => run('parity', options, context));
+}
+
+function addVolume(bench: Command, context: CliContext): void {
+  defineVerb(bench, {
+    name: 'volume',
+    summary:
+      'speed of a whole array on loop devices in memory, of btrfs raid6 on the same ones, and of qemu-nbd; needs root, ' +
+      `${Object.values(VOLUME_PROGRAMS).join(', ')}, and 6 GiB of /dev/shm (--quick: 1.5 GiB)`,
+    examples: ['bench volume', 'bench volume --quick --json'],
+    json: 'print the figures as JSON',
+  })
+    .option('--quick', 'small devices and one round, in about a minute')
+    .action((options: BenchOptions) => {
+      refuseWithoutMeans();
+      return run('volume', options, context);
     });
-};
+}
+
+function refuseWithoutMeans(): void {
+  const missing = Object.entries(VOLUME_PROGRAMS).filter(([program]) => !isInstalled(program));
+  const found = [...(process.getuid?.() === 0 ? [] : ['a user who is not root']), ...missing.map(([program]) => `no ${program}`)];
+  if (found.length === 0) return;
+  throw new KeelsonError('BENCH_NEEDS', 'bench volume cannot run here', {
+    found: found.join(', '),
+    expected: `root, and ${Object.keys(VOLUME_PROGRAMS).join(', ')}`,
+    action:
+      missing.length === 0 ? 'run it as root' : `apt-get install ${missing.map(([, debian]) => debian).join(' ')}, then run it as root`,
+  });
+}
+
+function isInstalled(program: string): boolean {
+  // sshd and mkfs live where a user's PATH may not look.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return folders.some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Benchmarks are programs of their own: what they measure shares no thread with the command line. */
+async function run(what: 'parity' | 'volume', { json, quick, chart }: BenchOptions, context: CliContext): Promise<void> {
+  const file = fileURLToPath(new URL(`../../bench/${what}.js`, import.meta.url));
+  if (!existsSync(file)) {
+    throw new KeelsonError('BENCH_MISSING', 'this installation has no benchmarks', {
+      found: `no ${file}`,
+      action: 'use a checkout of the repository',
+    });
+  }
+  const args = [
+    ...(json === true ? ['--json'] : []),
+    ...(quick === true ? ['--quick'] : []),
+    ...(chart === undefined ? [] : ['--chart', chart]),
+  ];
+  const child = spawn(process.execPath, [file, ...args], { stdio: 'inherit' });
+  const status = await new Promise<number>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve(code ?? EXIT.failed));
+  });
+  context.status = status === 0 ? EXIT.done : EXIT.failed;
+}

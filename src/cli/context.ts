@@ -8,6 +8,8 @@ import type { EnginePort } from './engine-port.js';
 export interface Output {
   write(text: string): void;
   readonly isTTY: boolean;
+  /** Width of the terminal at this moment; infinite where there is none: programs search whole lines. */
+  readonly columns: number;
 }
 
 /** All that a verb takes from outside; tests hand in their own. */
@@ -28,7 +30,13 @@ export interface CliContext {
 }
 
 export function processContext(): CliContext {
-  const output = (stream: NodeJS.WriteStream): Output => ({ write: (text) => void stream.write(text), isTTY: stream.isTTY === true });
+  const output = (stream: NodeJS.WriteStream): Output => ({
+    write: (text) => void stream.write(text),
+    isTTY: stream.isTTY === true,
+    get columns() {
+      return stream.isTTY && stream.columns > 0 ? stream.columns : Number.POSITIVE_INFINITY;
+    },
+  });
   // `keelson status | head` closes the pipe early: that is no failure.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(EXIT.done);

@@ -1,12 +1,12 @@
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-import { bytesText } from './quantity-text.js';
+import { bytesText, counted } from './quantity-text.js';
 
 export const addCreate: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'create',
     summary: 'write superblocks on all members; refuses members that hold anything recognisable',
-    example: 'create -c /etc/keelson/keelson.toml',
+    examples: ['create', 'create -c /etc/keelson/keelson.toml'],
     json: 'print the new array as JSON',
   })
     .option('--force', 'overwrite what the members hold')
@@ -17,7 +17,7 @@ export const addCreate: AddVerb = (program, context) => {
       if (options.json === true) context.stdout.write(`${JSON.stringify(report)}\n`);
       else
         context.stdout.write(
-          `created ${report.name}: ${report.members} members, volume of ${bytesText(report.volumeBytes)}, uuid ${report.uuid}\n`,
+          `created ${report.name}: ${counted(report.members, 'member')}, volume of ${bytesText(report.volumeBytes)}, uuid ${report.uuid}\n`,
         );
     });
 };

@@ -1,12 +1,12 @@
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-import { ProgressDisplay } from './progress-display.js';
+import { ProgressDisplay, SERVER_GOES_ON } from './progress-display.js';
 
 export const addDrain: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'drain',
     summary: 'copy everything journaled so far to the backup, now',
-    example: 'drain --wait',
+    examples: ['drain --wait'],
     json: 'print progress and the drained LSN as JSON lines',
   })
     .option('--wait', 'return only when it is on the backup')
@@ -14,7 +14,7 @@ export const addDrain: AddVerb = (program, context) => {
       const client = context.client(context.settings(options.config));
       const wait = options.wait === true;
       const display = new ProgressDisplay(context, options.json === true);
-      const { drainedLsn } = await display.during(client.drain(wait, display.onProgress));
+      const { drainedLsn } = await display.during(client.drain(wait, display.onProgress), SERVER_GOES_ON);
       if (options.json === true) context.stdout.write(`${JSON.stringify({ drainedLsn })}\n`);
       else context.stdout.write(wait ? `drained up to LSN ${drainedLsn}\n` : 'draining\n');
     });

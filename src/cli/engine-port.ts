@@ -32,13 +32,7 @@ export interface RunningArray {
   close(): Promise<void>;
 }
 
-export type RestorePoint =
-  | { readonly kind: 'newest' }
-  | { readonly kind: 'lsn'; readonly lsn: Lsn }
-  | { readonly kind: 'time'; readonly wall_ms: number };
-
 export interface RestoreOptions {
-  readonly to: RestorePoint;
   readonly force: boolean;
   readonly log: EventLog;
   readonly onProgress: OnProgress;

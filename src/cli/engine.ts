@@ -11,7 +11,7 @@ import { assembleArray } from '../engine/assemble.js';
 import { attachBackup } from '../engine/backup-attach.js';
 import { createArray } from '../engine/create.js';
 import { restoreArray } from '../engine/restore-array.js';
-import { inspectDevice } from '../member/inspect.js';
+import { type Inspection, inspectDevice } from '../member/inspect.js';
 import { Slab } from '../memory/slab.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { nbdFigures } from '../nbd/figures.js';
@@ -19,8 +19,11 @@ import { NbdServer } from '../nbd/server.js';
 import type { EmbeddedServer } from '../backup-host/embedded-server.js';
 import type { Backup } from '../repository/backup.js';
 import type { EnginePort, RunningArray } from './engine-port.js';
+import { bytesText } from './quantity-text.js';
 
 const INSPECT_SLAB_BYTES = 8 * 1024 * 1024;
+/** As often as the server tells the progress of its work. */
+const PROGRESS_MS = 250;
 
 /** Where the command line meets the engine: real devices, real threads, the real clock. Loaded only by the verbs that need it. */
 export async function loadEngine(): Promise<EnginePort> {
@@ -97,13 +100,8 @@ const restore: EnginePort['restoreArray'] = async (settings: Settings, options) 
       exit: EXIT.usage,
     });
   }
-  if (options.to.kind !== 'newest') {
-    throw new KeelsonError('RESTORE_POINT', 'only the newest image can be restored by this version', {
-      expected: '--to newest',
-      exit: EXIT.usage,
-    });
-  }
   const { make, server } = await openBackup(settings.backup);
+  let told_ms = Number.NEGATIVE_INFINITY;
   try {
     return await restoreArray({
       settings,
@@ -112,7 +110,12 @@ const restore: EnginePort['restoreArray'] = async (settings: Settings, options) 
       log: options.log,
       provider: createDeviceProvider,
       backup: make,
-      onProgress: (doneBytes, totalBytes) => options.onProgress({ task: 'restore', doneBytes, totalBytes }),
+      onProgress: (doneBytes, totalBytes) => {
+        const now_ms = systemClock.now();
+        if (doneBytes < totalBytes && now_ms - told_ms < PROGRESS_MS) return;
+        told_ms = now_ms;
+        options.onProgress({ task: 'restore', doneBytes, totalBytes });
+      },
     });
   } finally {
     await server?.close();
@@ -125,7 +128,9 @@ const inspect: EnginePort['inspectDevice'] = async (path) => {
   try {
     const device = await provider.open(path, { exclusive: false, readOnly: true });
     try {
-      const { path: _, ...report } = { ...(await inspectDevice(device, slabRegion(slab, 0, INSPECT_SLAB_BYTES))), path };
+      const inspection = await inspectDevice(device, slabRegion(slab, 0, INSPECT_SLAB_BYTES));
+      refuseForeign({ ...inspection, path });
+      const { path: _, ...report } = inspection;
       return { path, ...(report as object) };
     } finally {
       await device.close();
@@ -134,3 +139,12 @@ const inspect: EnginePort['inspectDevice'] = async (path) => {
     await provider.close();
   }
 };
+
+/** Of what is no member there is nothing to report but what it is; one whose superblocks are damaged is reported as far as it can be read. */
+function refuseForeign({ path, sizeBytes, holds, superblock, superblockCopies }: Inspection): void {
+  if (superblock !== null || superblockCopies.some(({ error }) => error?.code !== 'SUPERBLOCK_ABSENT')) return;
+  throw new KeelsonError('NOT_A_MEMBER', `${path} is no member of an array`, {
+    found: `${holds ?? 'nothing that is recognised'} on ${bytesText(sizeBytes)}`,
+    expected: 'a superblock of Keelson',
+  });
+}

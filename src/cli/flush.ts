@@ -5,8 +5,10 @@ export const addFlush: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'flush',
     summary: 'put every write acknowledged so far on stable media',
-    example: 'flush',
+    examples: ['flush'],
+    json: 'print {} when it is done',
   }).action(async (options: VerbOptions) => {
     await context.client(context.settings(options.config)).flush();
+    if (options.json === true) context.stdout.write('{}\n');
   });
 };

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { EXIT } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 import type { ReportValue } from './engine-port.js';
@@ -6,14 +7,16 @@ import type { ReportValue } from './engine-port.js';
 export const addInspect: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'inspect',
-    summary: 'print the superblock and zones of one device, offline',
-    example: 'inspect /dev/sdb',
+    summary: 'print the superblock and zones of one device, offline; exit status 1: it is no member, or a damaged one',
+    examples: ['inspect /dev/sdb'],
     json: 'print it as JSON',
   })
     .argument('<device>', 'block device or file')
     .action(async (device: string, options: VerbOptions) => {
       const engine = await context.engine();
       const report = await engine.inspectDevice(resolve(device));
+      // A member whose superblocks are damaged: the report says what of it can be read.
+      if (report.error !== undefined && report.error !== null) context.status = EXIT.failed;
       context.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : indented(report, 0));
     });
 };

@@ -1,5 +1,5 @@
 import type { RebuildPlan, RebuildStatus } from '../control/status.js';
-import { bytesText, secondsText } from './quantity-text.js';
+import { bytesText, counted, secondsText } from './quantity-text.js';
 import { textTable } from './text-table.js';
 
 /** More ranges than this are for programs: --json has them all. */
@@ -14,7 +14,8 @@ export function rebuildText(rebuild: RebuildStatus): string {
 export function planText({ ranges, bytes, secondsEstimated }: RebuildPlan): string {
   if (ranges.length === 0) return 'nothing to rebuild\n';
   const rows = ranges.slice(0, RANGES_SHOWN_MAX).map(({ offset, length, from }) => [String(offset), bytesText(length), from]);
-  const more = ranges.length > RANGES_SHOWN_MAX ? `  and ${ranges.length - RANGES_SHOWN_MAX} more ranges (--json prints them all)\n` : '';
+  const more =
+    ranges.length > RANGES_SHOWN_MAX ? `  and ${counted(ranges.length - RANGES_SHOWN_MAX, 'more range')} (--json prints them all)\n` : '';
   const sums = Object.entries(bytes)
     .filter(([from, sum]) => from !== 'lost' || sum > 0)
     .map(([from, sum]) => `${from} ${bytesText(sum)}`);

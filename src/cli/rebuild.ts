@@ -1,13 +1,13 @@
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-import { ProgressDisplay } from './progress-display.js';
+import { ProgressDisplay, SERVER_GOES_ON } from './progress-display.js';
 import { planText, rebuildText } from './rebuild-text.js';
 
 export const addRebuild: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'rebuild',
     summary: 'make every member whole that has its device, and wait for it; --plan only says where each range comes from',
-    example: 'rebuild --plan',
+    examples: ['rebuild --plan', 'rebuild'],
     json: 'print the plan as JSON, or progress and the result as JSON lines',
   })
     .option('--plan', 'change nothing: print survivor, parity, journal or backup for every range, with bytes')
@@ -20,7 +20,7 @@ export const addRebuild: AddVerb = (program, context) => {
         return;
       }
       const display = new ProgressDisplay(context, json);
-      const result = await display.during(client.rebuild(display.onProgress));
+      const result = await display.during(client.rebuild(display.onProgress), SERVER_GOES_ON);
       if (json) context.stdout.write(`${JSON.stringify(result)}\n`);
       else context.stdout.write(result === null ? 'nothing to rebuild\n' : `${rebuildText(result)}\n`);
     });

@@ -1,14 +1,14 @@
 import { resolve } from 'node:path';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-import { ProgressDisplay } from './progress-display.js';
+import { ProgressDisplay, SERVER_GOES_ON } from './progress-display.js';
 import { rebuildText } from './rebuild-text.js';
 
 export const addReplace: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'replace',
     summary: 'put a new device in the place of a member and rebuild it; the array stays in use',
-    example: 'replace 3 /dev/sdh',
+    examples: ['replace 3 /dev/sdh'],
     json: 'print progress and the result as JSON lines',
   })
     .argument('<member>', 'index or path of the member')
@@ -17,7 +17,7 @@ export const addReplace: AddVerb = (program, context) => {
       const settings = context.settings(options.config);
       const client = context.client(settings);
       const display = new ProgressDisplay(context, options.json === true);
-      const result = await display.during(client.replace(member, resolve(device), display.onProgress));
+      const result = await display.during(client.replace(member, resolve(device), display.onProgress), SERVER_GOES_ON);
       if (options.json === true) {
         context.stdout.write(`${JSON.stringify(result)}\n`);
         return;

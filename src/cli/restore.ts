@@ -1,8 +1,8 @@
-import pino from 'pino';
+import { Option } from 'commander';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-import type { RestorePoint } from './engine-port.js';
+import { eventLog } from './event-log.js';
 import { ProgressDisplay } from './progress-display.js';
 import { bytesText } from './quantity-text.js';
 
@@ -10,35 +10,33 @@ export const addRestore: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'restore',
     summary: 'make all members anew and fill them from the backup; the server must not be running',
-    example: 'restore --to newest',
+    examples: ['restore', 'restore --force'],
     json: 'print progress and the result as JSON lines',
   })
-    .option('--to <point>', 'newest, an LSN, or a time such as 2026-11-22T10:00:00Z', 'newest')
+    // Not in the help: it has one value as long as no other point can be restored.
+    .addOption(new Option('--to <point>').default('newest').hideHelp())
     .option('--force', 'overwrite what the members hold')
     .action(async (options: VerbOptions & { to: string; force?: boolean }) => {
-      const to = parsePoint(options.to);
+      refuseOtherPoints(options.to);
       const settings = context.settings(options.config);
       const engine = await context.engine();
       const display = new ProgressDisplay(context, options.json === true);
-      const log = pino({ level: process.env.KEELSON_LOG ?? 'warn', base: null }, pino.destination({ dest: 2, sync: true }));
+      const log = eventLog('warn');
       const report = await display.during(
-        engine.restoreArray(settings, { to, force: options.force === true, log, onProgress: display.onProgress }),
+        engine.restoreArray(settings, { force: options.force === true, log, onProgress: display.onProgress }),
+        'the members may hold a part of the image; keelson restore --force begins again',
       );
       if (options.json === true) context.stdout.write(`${JSON.stringify(report)}\n`);
       else context.stdout.write(`restored ${bytesText(report.restoredBytes)}: the volume is as it was at LSN ${report.lsn}\n`);
     });
 };
 
-export function parsePoint(text: string): RestorePoint {
-  if (text === 'newest') return { kind: 'newest' };
-  const lsn = Number(text);
-  if (/^\d+$/.test(text) && Number.isSafeInteger(lsn)) return { kind: 'lsn', lsn };
-  // A date without a time would be midnight somewhere: both are asked for.
-  const wall_ms = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(wall_ms)) return { kind: 'time', wall_ms };
-  throw new KeelsonError('RESTORE_POINT', '--to names no point', {
-    found: JSON.stringify(text),
-    expected: '"newest", an LSN, or a date and time such as 2026-11-22T10:00:00Z',
+/** Other points than the newest are in the backup, and nothing reads them yet. */
+function refuseOtherPoints(to: string): void {
+  if (to === 'newest') return;
+  throw new KeelsonError('RESTORE_POINT', 'this version restores the newest image only', {
+    found: `--to ${to}`,
+    expected: '--to newest, or no --to',
     exit: EXIT.usage,
   });
 }

@@ -4,7 +4,9 @@ import { EXIT, type ExitStatus, KeelsonError } from '../base/errors.js';
 import { addBench } from './bench.js';
 import type { CliContext } from './context.js';
 import { addCreate } from './create.js';
+import { JSON_OPTION, shareOptions } from './define-verb.js';
 import { addDrain } from './drain.js';
+import { errorJson, errorText, usageError } from './error-output.js';
 import { addFail } from './fail.js';
 import { addFlush } from './flush.js';
 import { addInspect } from './inspect.js';
@@ -33,50 +35,56 @@ const VERBS = [
   addStress,
 ];
 
+/** Longer lines are hard to read. */
+const HELP_COLUMNS_MAX = 100;
+
 const EXIT_STATUSES = `
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 refused because it could lose data (says which flag insists);
 4 degraded but working (only from status); 5 data are unavailable.`;
 
 /** Runs one command line (without node and program). Resolves to its exit status; errors are printed, never thrown. */
 export async function runCli(args: readonly string[], context: CliContext): Promise<ExitStatus> {
+  const json = wantsJson(args);
   try {
-    await buildProgram(context).parseAsync([...args], { from: 'user' });
+    await buildProgram(context, json).parseAsync([...args], { from: 'user' });
     return context.status;
   } catch (error) {
-    // Commander has printed its own message by now.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-    const known = KeelsonError.from(error);
-    context.stderr.write(errorText(known));
-    if (known.code === 'INTERNAL' && error instanceof Error) context.stderr.write(`${error.stack ?? ''}\n`);
-    return known.exit;
+    if (!(error instanceof CommanderError)) {
+      const known = KeelsonError.from(error);
+      context.stderr.write(json ? errorJson(known) : errorText(known));
+      return known.exit;
+    }
+    if (error.exitCode === 0) return EXIT.done;
+    // As text it is printed by now.
+    if (json) context.stderr.write(errorJson(usageError(error)));
+    return EXIT.usage;
   }
 }
 
-function buildProgram(context: CliContext): Command {
+/** Asked before anything is parsed: what cannot be parsed is told in the same way. */
+function wantsJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return args.slice(0, end < 0 ? args.length : end).includes(JSON_OPTION);
+}
+
+function buildProgram(context: CliContext, json: boolean): Command {
   const program = new Command('keelson')
     .description('Keeps every write twice, in two redundancy schemes, until it is safe on a backup host.')
     .version(version(), '-V, --version')
     .helpCommand(false)
-    .showHelpAfterError('(keelson --help lists the verbs; keelson VERB --help explains one)')
+    .showHelpAfterError(json ? false : '(keelson --help lists the verbs; keelson VERB --help explains one)')
     .addHelpText('after', EXIT_STATUSES)
     .exitOverride()
     .configureOutput({
       writeOut: (text) => context.stdout.write(text),
-      writeErr: (text) => context.stderr.write(text),
+      writeErr: (text) => (json ? undefined : context.stderr.write(text)),
+      getOutHelpWidth: () => Math.min(context.stdout.columns, HELP_COLUMNS_MAX),
+      getErrHelpWidth: () => Math.min(context.stderr.columns, HELP_COLUMNS_MAX),
       outputError: (text, write) => write(text.replace(/^error: /, 'keelson: ')),
     });
+  shareOptions(program);
   for (const add of VERBS) add(program, context);
   return program;
-}
-
-/** One line for what went wrong, then one each for what was found, what is expected, what to do. */
-export function errorText(error: KeelsonError): string {
-  const [title = '', ...more] = error.message.split('\n');
-  const lines = [`keelson: ${title} (${error.code})`, ...more];
-  if (error.found !== undefined) lines.push(`  found:    ${error.found}`);
-  if (error.expected !== undefined) lines.push(`  expected: ${error.expected}`);
-  if (error.action !== undefined) lines.push(`  do:       ${error.action}`);
-  return `${lines.join('\n')}\n`;
 }
 
 function version(): string {

@@ -1,20 +1,18 @@
-import pino from 'pino';
-import { EXIT, KeelsonError } from '../base/errors.js';
+import type { KeelsonError } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
-/** As shells count a death by SIGINT: the second signal does not wait for anything. */
-const EXIT_INTERRUPTED = 130;
+import { EXIT_INTERRUPTED } from './error-output.js';
+import { eventLog } from './event-log.js';
 
 export const addServe: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'serve',
     summary: 'assemble, recover and export the array; SIGTERM or SIGINT flush and stop it (log level: KEELSON_LOG)',
-    example: 'serve -c /etc/keelson/keelson.toml',
+    examples: ['serve', 'serve -c /etc/keelson/keelson.toml'],
+    json: 'print the URIs as JSON when clients can connect',
   }).action(async (options: VerbOptions) => {
     const settings = context.settings(options.config);
-    const log = serverLog();
+    const log = eventLog('info');
     let stop: () => void = () => undefined;
     let signals = 0;
     const stopped = new Promise<null>((resolve) => {
@@ -22,6 +20,7 @@ export const addServe: AddVerb = (program, context) => {
     });
     const offSignal = context.onSignal((signal) => {
       signals++;
+      // The second signal does not wait for anything.
       if (signals > 1) context.exit(EXIT_INTERRUPTED);
       log.info({ signal }, 'stopping: flushing and writing a clean checkpoint; a second signal ends the process at once');
       stop();
@@ -38,8 +37,12 @@ export const addServe: AddVerb = (program, context) => {
       });
       let fatal: KeelsonError | null;
       try {
-        for (const uri of array.uris) context.stdout.write(`serving ${uri}\n`);
-        if (http !== null) context.stdout.write(`figures on http://${http.host}:${control.httpPort}/\n`);
+        const figures = http === null ? null : `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${control.httpPort}/`;
+        if (options.json === true) context.stdout.write(`${JSON.stringify({ serving: array.uris, figures })}\n`);
+        else {
+          for (const uri of array.uris) context.stdout.write(`serving ${uri}\n`);
+          if (figures !== null) context.stdout.write(`figures on ${figures}\n`);
+        }
         fatal = await Promise.race([stopped, array.fatal]);
         await array.close();
       } finally {
@@ -52,12 +55,3 @@ export const addServe: AddVerb = (program, context) => {
     }
   });
 };
-
-/** Lines of JSON on stderr: stdout has the URIs. Throws when KEELSON_LOG names no level. */
-function serverLog(): pino.Logger {
-  const level = process.env.KEELSON_LOG ?? 'info';
-  if (!LEVELS.includes(level)) {
-    throw new KeelsonError('LOG_LEVEL', 'KEELSON_LOG names no log level', { found: level, expected: LEVELS.join(', '), exit: EXIT.usage });
-  }
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination({ dest: 2, sync: true }));
-}

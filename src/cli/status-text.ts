@@ -1,51 +1,84 @@
 import { styleText } from 'node:util';
-import type { ArrayStatus, LostStatus } from '../control/status.js';
-import { bytesText, secondsText } from './quantity-text.js';
+import type { Alarm, ArrayState, ArrayStatus, LostStatus, RebuildStatus } from '../control/status.js';
+import { bytesText, counted, secondsText } from './quantity-text.js';
 import { textTable } from './text-table.js';
+import { wrapText } from './text-wrap.js';
 
 /** More ranges than this are for programs. */
 const LOST_SHOWN_MAX = 20;
 
+/** Colour of the words, and width of the terminal (infinite: no line is broken). */
+export interface Look {
+  readonly colour: boolean;
+  readonly columns: number;
+}
+
 /** What an administrator reads first stands first: state, what may still be lost, troubles with what to do; then the figures. */
-export function statusText(status: ArrayStatus, colour: boolean): string {
-  const state = status.state.toUpperCase();
+export function statusText(status: ArrayStatus, look: Look): string {
+  const line = (text: string): string => wrapText(text, look.columns, '  ', '    ');
   const parts = [
-    `${status.name}  ${paint(state, status.state === 'online' ? 'green' : status.state === 'failed' ? 'red' : 'yellow', colour)}  ${protection(status, colour)}\n`,
-    `  volume ${bytesText(status.volume.bytes)}, uuid ${status.uuid}\n`,
-    `  ${tolerance(status)}\n`,
+    headline(status, look),
+    line(`volume ${bytesText(status.volume.bytes)}, uuid ${status.uuid}`),
+    // What a failed array would survive is no comfort.
+    ...(status.state === 'failed' ? [] : [line(tolerance(status))]),
+    ...status.alarms.map((alarm) => alarmText(alarm, look)),
+    '\nmembers\n',
+    memberTable(status, look),
+    '\njournal\n',
+    journalText(status).map(line).join(''),
+    '\nbackup\n',
+    drainText(status).map(line).join(''),
   ];
-  for (const alarm of status.alarms)
-    parts.push(`  ${paint('!', 'red', colour)} ${alarm.message} (${alarm.code})\n    do: ${alarm.action}\n`);
-  parts.push('\nmembers\n', memberTable(status, colour), '\njournal\n', journalText(status), '\nbackup\n', drainText(status));
-  if (status.rebuild !== null) {
-    const { rebuild } = status;
-    const left = rebuild.secondsLeft === null ? '' : `, ${secondsText(rebuild.secondsLeft)} left`;
-    parts.push(
-      `\nrebuild\n  ${bytesText(rebuild.doneBytes)} of ${bytesText(rebuild.totalBytes)} (${percent(rebuild.doneBytes, rebuild.totalBytes)})${left}\n`,
-      `  from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}\n`,
-    );
-  }
+  if (status.rebuild !== null) parts.push('\nrebuild\n', ...rebuildLines(status.rebuild).map(line));
   if (status.lost !== undefined && status.lost.ranges.length > 0) parts.push('\nlost for good\n', lostText(status.lost));
   if (status.scrub !== null) {
-    const { scrub } = status;
+    const { state, doneBytes, totalBytes, errorsFound, errorsRepaired } = status.scrub;
     parts.push(
-      `\nscrub\n  ${scrub.state}, ${percent(scrub.doneBytes, scrub.totalBytes)}, ${scrub.errorsFound} errors found, ${scrub.errorsRepaired} repaired\n`,
+      '\nscrub\n',
+      line(`${state}, ${percent(doneBytes, totalBytes)}, ${counted(errorsFound, 'error')} found, ${errorsRepaired} repaired`),
     );
   }
   return parts.join('');
 }
 
-function protection(status: ArrayStatus, colour: boolean): string {
-  if (status.protection === 'full') return 'protected';
-  return paint(status.protection.toUpperCase(), 'yellow', colour);
+const STATE_WORDS = {
+  online: ['ONLINE', 'green'],
+  degraded: ['DEGRADED, still serving', 'yellow'],
+  'beyond-parity': ['BEYOND-PARITY, still serving', 'yellow'],
+  failed: ['FAILED, data are unavailable', 'red'],
+} as const satisfies Record<ArrayState, readonly [string, Shade]>;
+
+/** State and protection are said apart: one of them never seems to qualify the other. */
+function headline(status: ArrayStatus, { colour, columns }: Look): string {
+  const [state, shade] = STATE_WORDS[status.state];
+  const backup = backupWords(status);
+  const plain = wrapText(`${state}; ${backup}`, columns, `${status.name}  `, '  ');
+  return plain
+    .replace(/[A-Z-]{2,}(?=[,;])/, (word) => paint(word, shade, colour))
+    .replace(/UNPROTECTED|SEEDING|BACKUP UNREACHABLE/, (word) => paint(word, 'yellow', colour));
+}
+
+function backupWords({ protection, drain }: ArrayStatus): string {
+  if (protection === 'unprotected') return 'UNPROTECTED: no backup';
+  if (protection === 'seeding') return 'SEEDING: the backup is not complete yet';
+  const missing = bytesText(drain.undrainedBytes);
+  if (drain.state === 'unreachable')
+    return `BACKUP UNREACHABLE, ${drain.undrainedBytes === 0 ? 'everything' : `all but ${missing}`} is on it`;
+  return drain.undrainedBytes === 0 ? 'backed up' : `backed up but for ${missing}`;
+}
+
+function alarmText({ code, message, action }: Alarm, { colour, columns }: Look): string {
+  const text = `${wrapText(`${message} (${code})`, columns, '  ! ', '    ')}${wrapText(`do: ${action}`, columns, '    ', '        ')}`;
+  return colour ? text.replace('!', () => paint('!', 'red', true)) : text;
 }
 
 function tolerance({ tolerance: { devices, because } }: ArrayStatus): string {
-  const losses = devices === 0 ? 'survives no further device loss' : `survives ${devices} more device ${devices === 1 ? 'loss' : 'losses'}`;
+  const losses =
+    devices === 0 ? 'survives no further device loss' : `survives ${counted(devices, 'more device loss', 'more device losses')}`;
   return `${losses}: ${because}`;
 }
 
-function memberTable(status: ArrayStatus, colour: boolean): string {
+function memberTable(status: ArrayStatus, { colour, columns }: Look): string {
   const rows = status.members.map((member) => [
     String(member.index),
     member.role,
@@ -55,12 +88,13 @@ function memberTable(status: ArrayStatus, colour: boolean): string {
     String(member.checksumErrors),
     devicePlace(member),
   ]);
-  const table = textTable(['#', 'role', 'state', 'read err', 'write err', 'checksum err', 'device'], rows);
+  const wide = textTable(['#', 'role', 'state', 'read err', 'write err', 'checksum err', 'device'], rows);
+  const table = wide.split('\n').every((line) => line.length <= columns) ? wide : memberList(status.members);
   if (!colour) return table;
   // Painted last: escape signs would count as width.
   return table
-    .replace(/ (failed|missing)(?= )/g, (word) => paint(word, 'red', true))
-    .replace(/ rebuilding(?= )/g, (word) => paint(word, 'yellow', true));
+    .replace(/ (failed|missing)(?=\s)/g, (word) => paint(word, 'red', true))
+    .replace(/ rebuilding(?=\s)/g, (word) => paint(word, 'yellow', true));
 }
 
 /** Of a member that is not there the path says little: the UUID is what its device bears, wherever it turns up. */
@@ -68,23 +102,50 @@ function devicePlace({ path, state, uuid }: ArrayStatus['members'][number]): str
   return (state === 'missing' || state === 'failed') && uuid !== undefined ? `${path} (UUID ${uuid})` : path;
 }
 
-function journalText({ journal }: ArrayStatus): string {
-  const copies = `${journal.copies} ${journal.copies === 1 ? 'copy' : 'copies'}`;
-  return `  ${copies}, ${bytesText(journal.usedBytes)} of ${bytesText(journal.bytes)} used (${Math.round(journal.fillRatio * 100)} %)\n  newest LSN ${journal.headLsn}, in the stripes up to ${journal.destagedLsn}\n`;
+/** Where the table is too wide: errors only of members that have any. */
+function memberList(members: ArrayStatus['members']): string {
+  return members
+    .map((member) => {
+      const { index, role, state, readErrors, writeErrors, checksumErrors } = member;
+      const errors = [counted(readErrors, 'read error'), counted(writeErrors, 'write error'), counted(checksumErrors, 'checksum error')];
+      const some = readErrors + writeErrors + checksumErrors > 0;
+      return `  ${index}  ${role}  ${state}\n     ${devicePlace(member).replace(' (UUID', '\n     (UUID')}\n${some ? errors.map((text) => `     ${text}\n`).join('') : ''}`;
+    })
+    .join('');
 }
 
-function drainText({ drain }: ArrayStatus): string {
-  if (drain.target === null) return '  none: losing this host loses the volume\n';
+function rebuildLines(rebuild: RebuildStatus): string[] {
+  const left = rebuild.secondsLeft === null ? '' : `, ${secondsText(rebuild.secondsLeft)} left`;
+  return [
+    `${bytesText(rebuild.doneBytes)} of ${bytesText(rebuild.totalBytes)} (${percent(rebuild.doneBytes, rebuild.totalBytes)})${left}`,
+    `from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}`,
+  ];
+}
+
+function journalText({ journal }: ArrayStatus): string[] {
+  const copies = counted(journal.copies, 'copy', 'copies');
+  return [
+    `${copies}, ${bytesText(journal.usedBytes)} of ${bytesText(journal.bytes)} used (${Math.round(journal.fillRatio * 100)} %)`,
+    `newest LSN ${journal.headLsn}, in the stripes up to ${journal.destagedLsn}`,
+  ];
+}
+
+function drainText({ drain }: ArrayStatus): string[] {
+  if (drain.target === null) return ['none: losing this host loses the volume'];
   const waiting =
     drain.undrainedBytes === 0
       ? 'everything is on the backup'
       : `${bytesText(drain.undrainedBytes)} not yet on the backup, the oldest for ${secondsText(drain.oldestUndrainedSeconds)}`;
-  return `  ${drain.target}: ${drain.state}, up to LSN ${drain.drainedLsn}\n  ${waiting}\n${drain.lastError === null ? '' : `  last error: ${drain.lastError}\n`}`;
+  return [
+    `${drain.target}: ${drain.state}, up to LSN ${drain.drainedLsn}`,
+    waiting,
+    ...(drain.lastError === null ? [] : [`last error: ${drain.lastError}`]),
+  ];
 }
 
 function lostText({ ranges, bytes, more }: LostStatus): string {
   const rows = ranges.slice(0, LOST_SHOWN_MAX).map(({ offset, length }) => [String(offset), bytesText(length)]);
-  const rest = ranges.length > LOST_SHOWN_MAX || more ? `  and more (--json lists ${ranges.length} ranges)\n` : '';
+  const rest = ranges.length > LOST_SHOWN_MAX || more ? `  and more (--json lists ${counted(ranges.length, 'range')})\n` : '';
   return `${textTable(['offset', 'length'], rows)}${rest}  ${bytesText(bytes)} in all: errors until they are written again\n`;
 }
 
@@ -92,7 +153,9 @@ function percent(done: number, total: number): string {
   return total === 0 ? '100 %' : `${Math.floor((done / total) * 100)} %`;
 }
 
-function paint(text: string, shade: 'red' | 'yellow' | 'green', colour: boolean): string {
+type Shade = 'red' | 'yellow' | 'green';
+
+function paint(text: string, shade: Shade, colour: boolean): string {
   // https://no-color.org
   return colour && !process.env.NO_COLOR ? styleText(shade, text) : text;
 }

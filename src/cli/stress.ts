@@ -29,8 +29,7 @@ export const addStress: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'stress',
     summary: 'the simulator: the engine on a generated array, with power failures and crashes, every reply checked; no device is touched',
-    example: 'stress --seconds 60',
-    config: false,
+    examples: ['stress --seconds 60', 'stress --seed 7'],
     json: 'print one JSON object a run',
   })
     .option('--seed <number>', 'run this seed: it goes the same way on every machine')

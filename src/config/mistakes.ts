@@ -14,6 +14,8 @@ export interface Mistake {
 /** Code CONFIG, exit status 2: every mistake of the file at once. */
 export class ConfigError extends KeelsonError {
   readonly mistakes: readonly Mistake[];
+  /** The message without the list. */
+  readonly title: string;
 
   constructor(mistakes: readonly Mistake[]) {
     const file = mistakes[0]?.file ?? '';
@@ -21,6 +23,7 @@ export class ConfigError extends KeelsonError {
     super('CONFIG', [title, ...mistakes.map(describeMistake)].join('\n'), { exit: EXIT.usage });
     this.name = 'ConfigError';
     this.mistakes = mistakes;
+    this.title = title;
   }
 }
 

@@ -67,7 +67,7 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
       backup,
       // Nothing is journaled meanwhile: the segments' memory is free.
       slabRegion(parts.slab, parts.plan.segmentBuffersAt, parts.plan.segmentBuffers * state.shape.segmentBytes),
-      (done) => options.onProgress(done, found.volumeBytes),
+      options.onProgress,
     );
     await eachLostBlock(backup, state.geometry.volumeBlocks, (block) => state.lose(block));
     await engine.checkpointer.settle();

@@ -24,19 +24,21 @@ const LOOKUP_BLOCKS = 65_536;
 
 /**
  * Everything from the backup alone: writes the newest image of `backup` into the stripes of a new, empty array, each block verified by the checksum that its
- * write got. Returns the bytes restored. A failure ends the lanes after the batch that each has under way.
+ * write got. Returns the bytes restored; totalBytes is what the image has, not what the volume could hold. A failure ends the lanes after the batch that each has under way.
  */
 export async function restoreImage(
   host: RestoreHost,
   backup: Backup,
   region: SlabRegion,
-  onProgress: (doneBytes: Bytes) => void,
+  onProgress: (doneBytes: Bytes, totalBytes: Bytes) => void,
 ): Promise<Bytes> {
   const { geometry, pool } = host;
   const stripeBytes = geometry.stripeBlocks * BLOCK_BYTES;
   const lanes = Math.min(LANES_MAX, Math.floor(region.bytes / stripeBytes));
   assert(lanes >= 1, 'restore memory holds the data of a stripe');
   const laneStripes = Math.min(pool.stripesPerTask, Math.floor(region.bytes / lanes / stripeBytes));
+  const total = await imageBytes(backup);
+  onProgress(0, total);
   const batches = imageBatches(host, backup, laneStripes);
   let restored = 0;
   let failed = false;
@@ -46,7 +48,7 @@ export async function restoreImage(
       for (let next = await batches.next(); next.done !== true && !failed; next = await batches.next()) {
         await restoreBatch(host, backup, memory, next.value);
         restored += next.value.length * BLOCK_BYTES;
-        onProgress(restored);
+        onProgress(restored, total);
       }
     } catch (error) {
       failed = true;
@@ -65,6 +67,16 @@ export async function eachLostBlock(backup: Backup, volumeBlocks: number, lost: 
     const count = Math.min(LOOKUP_BLOCKS, volumeBlocks - first);
     await backup.lookup(first, count, has);
     for (let i = has.indexOf(BLOCK_LOST); i >= 0 && i < count; i = has.indexOf(BLOCK_LOST, i + 1)) lost(first + i);
+  }
+}
+
+async function imageBytes(backup: Backup): Promise<Bytes> {
+  let blocks = 0;
+  for (let from = 0; ; ) {
+    const pairs = await backup.allocated(from, EXTENTS_PER_CALL);
+    if (pairs.length === 0) return blocks * BLOCK_BYTES;
+    for (let i = 1; i < pairs.length; i += 2) blocks += pairs[i] as number;
+    from = (pairs.at(-2) as number) + (pairs.at(-1) as number);
   }
 }
 

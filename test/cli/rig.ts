@@ -9,6 +9,7 @@ import { runCli } from '../../src/cli/run-cli.js';
 import { loadSettings } from '../../src/config/load-settings.js';
 import type { Settings } from '../../src/config/settings.js';
 import { ControlClient } from '../../src/control/control-client.js';
+import { type ControlServer, startControlServer } from '../../src/control/control-server.js';
 import { FakeTarget } from '../control/fake-target.js';
 
 /** An engine that does nothing but remember. */
@@ -17,6 +18,8 @@ export class FakeEngine implements EnginePort {
   readonly target = new FakeTarget();
   /** Rejects the next create. */
   refusal: KeelsonError | null = null;
+  /** Called in the midst of a restore. */
+  restoring: () => void = () => undefined;
   endWith: (error: KeelsonError) => void = () => undefined;
 
   async createArray(settings: Settings, options: { force: boolean }): Promise<CreateReport> {
@@ -40,8 +43,10 @@ export class FakeEngine implements EnginePort {
     };
   }
 
-  async restoreArray(_settings: Settings, { to, force, onProgress }: RestoreOptions): Promise<RestoreReport> {
-    this.calls.push(`restore ${JSON.stringify(to)} ${force}`);
+  async restoreArray(_settings: Settings, { force, onProgress }: RestoreOptions): Promise<RestoreReport> {
+    this.calls.push(`restore ${force}`);
+    await Promise.resolve();
+    this.restoring();
     onProgress({ task: 'restore', doneBytes: 1024, totalBytes: 2048 });
     return { lsn: 7, volumeBytes: 2 ** 30, restoredBytes: 1536 };
   }
@@ -58,9 +63,13 @@ export class CliRig {
   readonly engine = new FakeEngine();
   stdout = '';
   stderr = '';
+  /** Of the terminal; null: there is none. */
+  columns: number | null = null;
   exits: number[] = [];
   readonly #listeners = new Set<(signal: string) => void>();
   onWrite: (text: string) => void = () => undefined;
+  /** Called at each write to stderr. */
+  onComplaint: (text: string) => void = () => undefined;
 
   constructor(t: ExecutionContext, toml = 'name = "vault"\n[stripe]\nmembers = ["a", "b", "c"]\n') {
     writeFileSync(this.config, toml);
@@ -76,16 +85,19 @@ export class CliRig {
     this.stderr = '';
     const context: CliContext = {
       stdout: {
-        isTTY: false,
+        isTTY: this.columns !== null,
+        columns: this.columns ?? Number.POSITIVE_INFINITY,
         write: (text) => {
           this.stdout += text;
           this.onWrite(text);
         },
       },
       stderr: {
-        isTTY: false,
+        isTTY: this.columns !== null,
+        columns: this.columns ?? Number.POSITIVE_INFINITY,
         write: (text) => {
           this.stderr += text;
+          this.onComplaint(text);
         },
       },
       engine: async () => this.engine,
@@ -101,4 +113,22 @@ export class CliRig {
     };
     return await runCli(args, context);
   }
+}
+
+/** A rig whose server is running. */
+export async function served(t: ExecutionContext): Promise<CliRig> {
+  const rig = new CliRig(t);
+  await startServer(t, rig);
+  return rig;
+}
+
+export async function startServer(t: ExecutionContext, rig: CliRig): Promise<ControlServer> {
+  const server = await startControlServer({
+    target: rig.engine.target,
+    socket: join(rig.folder, 'keelson.ctl'),
+    http: null,
+    onStop: () => void server.close(),
+  });
+  t.teardown(() => server.close());
+  return server;
 }

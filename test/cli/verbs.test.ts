@@ -1,11 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { KeelsonError } from '../../src/base/errors.js';
-import { parsePoint } from '../../src/cli/restore.js';
-import { startControlServer } from '../../src/control/control-server.js';
 import { PLAN, REBUILT, STATUS } from '../control/fake-target.js';
-import { CliRig } from './rig.js';
+import { CliRig, served, startServer } from './rig.js';
 
 const VERBS = [
   'create',
@@ -23,24 +21,11 @@ const VERBS = [
   'stress',
 ];
 
-/** A rig whose server is running. */
-async function serving(t: ExecutionContext): Promise<CliRig> {
-  const rig = new CliRig(t);
-  const server = await startControlServer({
-    target: rig.engine.target,
-    socket: join(rig.folder, 'keelson.ctl'),
-    http: null,
-    onStop: () => void server.close(),
-  });
-  t.teardown(() => server.close());
-  return rig;
-}
-
 for (const verb of VERBS) {
   test(`${verb} --help explains it with an example and ends with 0`, async (t) => {
     const rig = new CliRig(t);
     t.is(await rig.run(verb, '--help'), 0);
-    t.regex(rig.stdout, new RegExp(`Example:\n  keelson ${verb}`));
+    t.regex(rig.stdout, new RegExp(`Examples?:\n  keelson ${verb}`));
     t.is(rig.stderr, '');
   });
 }
@@ -65,7 +50,8 @@ for (const args of [
   ['replace', '1'],
   ['status', '-c'],
   ['bench', 'disk'],
-  ['bench', 'volume', '--quick'],
+  ['bench', 'volume', '--chart', 'x.svg'],
+  ['bench'],
   ['stress', '--faults', 'gremlins'],
   ['stress', '--seed', 'one'],
   ['stress', '--seeds', '0'],
@@ -113,7 +99,7 @@ test('create reports the new array; a refusal ends with 3 and keeps its advice',
 });
 
 test('status ends with 0, 4 or 5 as the array is', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   for (const [state, exit] of [
     ['online', 0],
     ['degraded', 4],
@@ -129,7 +115,7 @@ test('status ends with 0, 4 or 5 as the array is', async (t) => {
 });
 
 test('status shows what may be lost, what survives, and every alarm with what to do', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   rig.engine.target.current = {
     ...STATUS,
     protection: 'unprotected',
@@ -139,7 +125,7 @@ test('status shows what may be lost, what survives, and every alarm with what to
   };
   await rig.run('status', '-c', rig.config);
   for (const line of [
-    'vault  ONLINE  UNPROTECTED',
+    'vault  ONLINE; UNPROTECTED: no backup',
     '  survives 4 more device losses: parity covers 2, and 2 journal copies outside the stripes',
     '  ! member 1 has failed (MEMBER_FAILED)',
     '    do: keelson replace 1 DEV',
@@ -158,7 +144,7 @@ test('status shows what may be lost, what survives, and every alarm with what to
 });
 
 test('status --watch shows it again until a signal', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   let shown = 0;
   rig.onWrite = () => {
     shown++;
@@ -169,8 +155,27 @@ test('status --watch shows it again until a signal', async (t) => {
   t.deepEqual(rig.exits, [0]);
 });
 
+for (const json of [[], ['--json']]) {
+  test(`status --watch ${json.join('')} goes on over a restart of the server, and says once that it is gone`, async (t) => {
+    const rig = new CliRig(t);
+    const server = await startServer(t, rig);
+    let gone = false;
+    rig.onWrite = () => {
+      if (gone) rig.signal('SIGINT');
+      else void server.close();
+    };
+    rig.onComplaint = () => {
+      gone = true;
+      void startServer(t, rig);
+    };
+    t.is(await rig.run('status', '--watch', ...json, '-c', rig.config), 0);
+    t.is(rig.stderr.match(/CONTROL_NOT_RUNNING|CONTROL_LOST/g)?.length, 1, rig.stderr);
+    t.deepEqual(rig.exits, [0]);
+  });
+}
+
 test('flush, fail and replace reach the server with what was typed', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   const c = ['-c', rig.config];
   t.is(await rig.run('flush', ...c), 0);
   t.is(await rig.run('fail', '3', ...c), 3);
@@ -187,7 +192,7 @@ test('flush, fail and replace reach the server with what was typed', async (t) =
 });
 
 test('long work with --json prints an object a line: progress with rate and time left, then the result', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   t.is(await rig.run('drain', '--wait', '--json', '-c', rig.config), 0);
   const lines = rig.stdout
     .trimEnd()
@@ -200,7 +205,7 @@ test('long work with --json prints an object a line: progress with rate and time
 });
 
 test('rebuild --plan says where each range comes from', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   t.is(await rig.run('rebuild', '--plan', '-c', rig.config), 0);
   t.regex(rig.stdout, /^ +65536 +4\.00 KiB +journal$/m);
   t.regex(rig.stdout, /in all: survivor 0 B, parity 64\.0 KiB, journal 4\.00 KiB, backup 0 B; about 1 min 1 s/);
@@ -211,7 +216,7 @@ test('rebuild --plan says where each range comes from', async (t) => {
 });
 
 test('stop returns when the server is gone', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   t.is(await rig.run('stop', '-c', rig.config), 0);
   t.is(await rig.run('status', '-c', rig.config), 1);
 });
@@ -254,17 +259,18 @@ test('serve releases the members when its control socket cannot be made', async 
   t.deepEqual(rig.engine.calls, ['open', 'close']);
 });
 
-test('restore understands newest, an LSN and a time, and nothing else', async (t) => {
-  t.deepEqual(parsePoint('newest'), { kind: 'newest' });
-  t.deepEqual(parsePoint('1234'), { kind: 'lsn', lsn: 1234 });
-  t.deepEqual(parsePoint('2026-11-22T10:00:00Z'), { kind: 'time', wall_ms: Date.UTC(2026, 10, 22, 10) });
-  for (const wrong of ['', 'yesterday', '2026-11-22', '-1', '1.5', '99999999999999999', '2026-13-40T10:00'])
-    t.throws(() => parsePoint(wrong), { code: 'RESTORE_POINT' }, wrong);
+test('restore offers the newest image alone: --help names no other point, and another one is refused', async (t) => {
   const rig = new CliRig(t);
-  t.is(await rig.run('restore', '--to', '12', '--force', '-c', rig.config), 0);
+  t.is(await rig.run('restore', '--force', '-c', rig.config), 0);
   t.regex(rig.stdout, /^restored 1\.50 KiB: the volume is as it was at LSN 7/);
-  t.deepEqual(rig.engine.calls, ['restore {"kind":"lsn","lsn":12} true']);
-  t.is(await rig.run('restore', '--to', 'soon', '-c', rig.config), 2);
+  t.is(await rig.run('restore', '--to', 'newest', '-c', rig.config), 0);
+  t.deepEqual(rig.engine.calls, ['restore true', 'restore false']);
+  for (const other of ['12', '2026-11-22T10:00:00Z', 'soon', '']) {
+    t.is(await rig.run('restore', '--to', other, '-c', rig.config), 2, other);
+    t.regex(rig.stderr, /RESTORE_POINT/);
+  }
+  await rig.run('restore', '--help');
+  t.notRegex(rig.stdout, /--to|LSN|20\d\d-/);
 });
 
 test('inspect needs no configuration and prints what the device says', async (t) => {
@@ -276,7 +282,7 @@ test('inspect needs no configuration and prints what the device says', async (t)
 });
 
 test('KEELSON_CONFIG names the configuration when -c does not', async (t) => {
-  const rig = await serving(t);
+  const rig = await served(t);
   writeFileSync(join(rig.folder, 'other.toml'), 'nonsense');
   const before = process.env.KEELSON_CONFIG;
   process.env.KEELSON_CONFIG = rig.config;

@@ -110,7 +110,7 @@ export class ArrayFixture {
   }
 
   /** Everything but the backup is lost, and all is restored from that. */
-  async restore(): Promise<void> {
+  async restore(onProgress: (doneBytes: number, totalBytes: number) => void = () => {}): Promise<void> {
     const { settings } = this;
     await this.engine.stop();
     for (const path of this.paths) rmSync(path);
@@ -121,7 +121,7 @@ export class ArrayFixture {
       log: SILENT,
       provider: createDeviceProvider,
       backup: (slab) => this.#backup(slab),
-      onProgress: () => {},
+      onProgress,
     });
     await this.start();
   }

@@ -28,13 +28,15 @@ export const addServe: AddVerb = (program, context) => {
     try {
       const engine = await context.engine();
       const array = await engine.openArray(settings, { log });
-      const { socket, http } = settings.control;
+      const { socket, http, hosts } = settings.control;
       // Here, because the other verbs need no HTTP server and start faster without.
       const { startControlServer } = await import('../control/control-server.js');
-      const control = await startControlServer({ target: array.control, socket, http, onStop: stop }).catch(async (error: unknown) => {
-        await array.close();
-        throw error;
-      });
+      const control = await startControlServer({ target: array.control, socket, http, hosts, onStop: stop }).catch(
+        async (error: unknown) => {
+          await array.close();
+          throw error;
+        },
+      );
       let fatal: KeelsonError | null;
       try {
         const figures = http === null ? null : `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${control.httpPort}/`;

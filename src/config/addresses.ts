@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 export const SOCKET_PATH_BYTES_MAX = 107;
 
 export const HOST_PORT_FORM = 'HOST:PORT, with a port from 1 to 65535, such as "127.0.0.1:9187" or "[::1]:9187"';
+export const HOST_NAME_FORM = 'a name of this server without a port, such as "nas.example"';
 export const NBD_FORM = '"unix:PATH" or "tcp:HOST:PORT" (port 0 takes a free one)';
 export const BACKUP_FORM = '"sftp://USER@HOST:PORT/ABSOLUTE/PATH", "file:///ABSOLUTE/PATH" or "embedded"';
 

@@ -151,7 +151,7 @@ function assemble(parsed: schema.Parsed, file: string, directory: string): Setti
       nbd: exported.nbd.map((address) => (address.kind === 'unix' ? { kind: 'unix', path: absolute(address.path) } : address)),
       durability: exported.durability,
     },
-    control: { socket: absolute(control.socket), http: control.http },
+    control: { socket: absolute(control.socket), http: control.http, hosts: control.hosts },
     memory: { slabBytes: memory.slab },
   };
 }

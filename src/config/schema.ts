@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { GIB, KIB, MIB } from '../base/units.js';
-import { BACKUP_FORM, HOST_PORT_FORM, NBD_FORM, parseBackupUrl, parseHostPort, parseNbdAddress } from './addresses.js';
+import { BACKUP_FORM, HOST_NAME_FORM, HOST_PORT_FORM, NBD_FORM, parseBackupUrl, parseHostPort, parseNbdAddress } from './addresses.js';
 import { CRON_FORM, parseCron } from './cron.js';
 import { DURATION_FORM, formatSize, parseDuration, parseSize, SIZE_FORM } from './quantities.js';
 
@@ -182,6 +182,13 @@ export const control = v.strictObject(
     http: v.optional(
       parsed((text) => (text === '' ? null : parseHostPort(text, 0)), `${HOST_PORT_FORM}, or "" for none (port 0 takes a free one)`),
       '',
+    ),
+    hosts: v.optional(
+      v.array(
+        v.pipe(v.string(HOST_NAME_FORM), v.regex(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/, HOST_NAME_FORM)),
+        `a list, each element ${HOST_NAME_FORM}`,
+      ),
+      [],
     ),
   },
   allowedTable('control'),

@@ -88,6 +88,8 @@ export interface ControlSettings {
   readonly socket: string;
   /** null: no HTTP besides the control socket. */
   readonly http: { readonly host: string; readonly port: number } | null;
+  /** Names by which http may be asked, besides its address and localhost. */
+  readonly hosts: readonly string[];
 }
 
 export interface MemorySettings {

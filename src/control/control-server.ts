@@ -7,6 +7,7 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import { BODY_BYTES_MAX, CONTROL, type ControlLine } from './control-api.js';
 import type { ControlTarget, OnProgress } from './control-target.js';
 import { dashboardPage } from './dashboard.js';
+import { guardPages } from './page-guard.js';
 
 export interface ControlServerOptions {
   readonly target: ControlTarget;
@@ -14,6 +15,8 @@ export interface ControlServerOptions {
   readonly socket: string;
   /** Read-only HTTP besides it: metrics, status and a page; null: none. */
   readonly http: { readonly host: string; readonly port: number } | null;
+  /** Names by which http may be asked, besides its address and localhost. */
+  readonly hosts?: readonly string[];
   /** Asked by `stop`: answers first, then the caller closes everything. */
   readonly onStop: () => void;
 }
@@ -23,6 +26,8 @@ export interface ControlServer {
   readonly httpPort: number | null;
   close(): Promise<void>;
 }
+
+const REQUEST_TIMEOUT_MS = 10_000;
 
 const empty = v.strictObject({});
 const drainBody = v.strictObject({ wait: v.boolean() });
@@ -65,8 +70,9 @@ export async function startControlServer(options: ControlServerOptions): Promise
   chmodSync(options.socket, 0o600);
   if (options.http === null) return { httpPort: null, close: () => control.close() };
 
-  const pages = readOnlyRoutes(options.target);
   const { host, port } = options.http;
+  const pages = readOnlyRoutes(options.target);
+  guardPages(pages, host, options.hosts ?? []);
   try {
     await listening(pages, `${host}:${port}`, { host, port });
   } catch (error) {
@@ -92,6 +98,8 @@ function newApp(): FastifyInstance {
     logger: false,
     bodyLimit: BODY_BYTES_MAX,
     forceCloseConnections: true,
+    // A peer that does not come to the end of its request holds a connection for so long.
+    requestTimeout: REQUEST_TIMEOUT_MS,
     schemaController: { compilersFactory: { buildValidator: noSchemas, buildSerializer: noSchemas } },
   });
   app.setErrorHandler((error, request, reply) => {

@@ -1,9 +1,19 @@
+import { createHash } from 'node:crypto';
 import type { ArrayStatus } from './status.js';
 
 const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1b1f24;background:#fff}
 table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.3em .8em .3em 0;border-bottom:1px solid #d8dee4}
 .alarm{border-left:4px solid #b42318;padding:.3em .8em;margin:.5em 0;background:#fdf1f0}.state{font-weight:600}
 @media(prefers-color-scheme:dark){body{color:#e6e9ec;background:#15181c}td,th{border-color:#363c43}.alarm{background:#3a1d1a}}`;
+
+/** The page has its own style and nothing else: no script, no picture, no frame around it, no form, no other origin. */
+export const PAGE_POLICY = [
+  "default-src 'none'",
+  `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
 
 /** A page without scripts that renews itself: what `status` says, for a browser. */
 export function dashboardPage(status: ArrayStatus): string {

@@ -39,7 +39,7 @@ export function settingsFor(shape: ScenarioShape): Settings {
       : null,
     drain: { maxAge_ms: 400, maxBytes: 512 * KIB, maxFill: 0.5, schedule: [], onDegraded: true },
     export: { nbd: [], durability: shape.sync ? 'sync' : 'write-back' },
-    control: { socket: '/simulated/control', http: null },
+    control: { socket: '/simulated/control', http: null, hosts: [] },
     memory: { slabBytes: slabFor(segmentBytes, chunkBytes * dataMembers, shape.buffers) },
   };
 }

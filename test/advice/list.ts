@@ -23,6 +23,7 @@ export const ADVICE: Readonly<Record<string, Way>> = {
   CHECKPOINT_FOREIGN: inner('the reason inside ARRAY_NO_CHECKPOINT or MEMBER_FAILED_*'),
   CHECKPOINT_INVALID: inner('the reason inside ARRAY_NO_CHECKPOINT or MEMBER_FAILED_*'),
   CHECKPOINT_VERSION: inner('the reason inside ARRAY_NO_CHECKPOINT or MEMBER_FAILED_*'),
+  CONTROL_HOST: { followed: 'test/control/pages.test.ts' },
   CONTROL_INTERNAL: inner('a defect of Keelson: there is nothing to do but to report it'),
   DRAIN_SOURCE_LOST: inner('the drain begins again, and in the end the blocks are BLOCKS_LOST'),
   FAILED_BY_HAND: inner('the reason inside MEMBER_FAILED_*, of whoever asked for it'),

@@ -26,7 +26,7 @@ test('the shortest configuration gets every default, paths absolute', (t) => {
     backup: null,
     drain: { maxAge_ms: 30_000, maxBytes: 256 * MIB, maxFill: 0.5, schedule: [], onDegraded: true },
     export: { nbd: [{ kind: 'unix', path: '/srv/array/keelson.sock' }], durability: 'write-back' },
-    control: { socket: '/srv/array/keelson.ctl', http: null },
+    control: { socket: '/srv/array/keelson.ctl', http: null, hosts: [] },
     memory: { slabBytes: 256 * MIB },
   });
 });
@@ -68,6 +68,7 @@ durability = "sync"
 [control]
 socket = "./keelson.ctl"
 http = "127.0.0.1:9187"
+hosts = ["nas.example", "vault"]
 [memory]
 slab = "256MiB"
 `,
@@ -93,6 +94,7 @@ slab = "256MiB"
     keepPoints_ms: 7 * 86_400_000,
   });
   t.deepEqual(settings.export.nbd[2], { kind: 'tcp', host: '::1', port: 0 });
+  t.deepEqual(settings.control.hosts, ['nas.example', 'vault']);
   t.deepEqual(settings.control.http, { host: '127.0.0.1', port: 9187 });
 });
 

@@ -246,6 +246,14 @@ const wrongs: readonly Wrong[] = [
     found: /256/,
     allowed: /HOST:PORT/,
   },
+  {
+    title: 'a name of control.hosts with a port',
+    text: inSection('control', 'hosts = ["vault", "nas.example:9187"]'),
+    line: 5,
+    key: 'control.hosts[1]',
+    found: /9187/,
+    allowed: /without a port, such as/,
+  },
 ];
 
 refuseEach(wrongs);

@@ -195,7 +195,7 @@ export function settingsOf(folder: string, options: FixtureOptions): Settings {
           },
     drain: { ...DRAIN_BY_HAND, ...options.drain },
     export: { nbd: [], durability: 'write-back' },
-    control: { socket: join(folder, 'control'), http: null },
+    control: { socket: join(folder, 'control'), http: null, hosts: [] },
     memory: { slabBytes: slabFor(segmentBytes, chunkBytes * dataMembers, buffers) },
   };
 }

@@ -79,7 +79,7 @@ export async function benchVolumeAndRebuild(bench: Bench, plan: Plan): Promise<V
   await array.must(['fail', victim.device]);
   const cpu = busyCpuSeconds();
   const start = performance.now();
-  await array.client.replace('2', bench.spare.device, () => undefined);
+  await array.client.replace('2', bench.spare.device, { force: false }, () => undefined);
   const seconds = (performance.now() - start) / 1000;
   // Of what was written, each of the data members holds an equal share, parity included.
   results.push(work('rebuild-member', seconds, plan.bytes / (bench.stripe.length - 2), busyCpuSeconds() - cpu));

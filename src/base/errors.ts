@@ -1,5 +1,5 @@
-/** Exit statuses of the command line (docs/operations.md). */
-export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, degraded: 4, unavailable: 5 } as const;
+/** Exit statuses of the command line (docs/operations.md). interrupted: as shells count a death by SIGINT. */
+export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, degraded: 4, unavailable: 5, interrupted: 130 } as const;
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
 
 export interface ErrorDetails {

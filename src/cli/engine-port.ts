@@ -5,14 +5,20 @@ import type { ControlTarget, OnProgress } from '../control/control-target.js';
 
 /** The one place where the command line meets the engine; every verb that needs an array of its own goes through it. Errors are KeelsonError. */
 export interface EnginePort {
-  /** Writes superblocks. Refuses (exit 3) members that hold anything recognisable unless force. */
-  createArray(settings: Settings, options: { readonly force: boolean }): Promise<CreateReport>;
+  /** Writes superblocks. Refuses (exit 3) members that hold anything unless force. */
+  createArray(settings: Settings, options: CreateOptions): Promise<CreateReport>;
   /** Assembles, recovers and exports. Resolves when every address of settings.export takes clients. */
   openArray(settings: Settings, options: { readonly log: EventLog }): Promise<RunningArray>;
-  /** Makes all members anew and fills them from the backup. Refuses (exit 3) members that hold anything recognisable unless force. */
+  /** Makes all members anew and fills them from the backup. Refuses (exit 3) members that hold anything unless force. */
   restoreArray(settings: Settings, options: RestoreOptions): Promise<RestoreReport>;
   /** Reads one device offline, without holding it. */
   inspectDevice(path: string): Promise<DeviceReport>;
+}
+
+export interface CreateOptions {
+  readonly force: boolean;
+  /** Aborted: ends early, and takes back what was made. */
+  readonly signal: AbortSignal;
 }
 
 export interface CreateReport {
@@ -32,8 +38,7 @@ export interface RunningArray {
   close(): Promise<void>;
 }
 
-export interface RestoreOptions {
-  readonly force: boolean;
+export interface RestoreOptions extends CreateOptions {
   readonly log: EventLog;
   readonly onProgress: OnProgress;
 }

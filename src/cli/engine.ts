@@ -28,7 +28,7 @@ const PROGRESS_MS = 250;
 /** Where the command line meets the engine: real devices, real threads, the real clock. Loaded only by the verbs that need it. */
 export async function loadEngine(): Promise<EnginePort> {
   return {
-    createArray: (settings, { force }) => createArray({ settings, force, clock: systemClock, provider: createDeviceProvider }),
+    createArray: (settings, options) => createArray({ settings, ...options, clock: systemClock, provider: createDeviceProvider }),
     openArray,
     restoreArray: restore,
     inspectDevice: inspect,
@@ -106,6 +106,7 @@ const restore: EnginePort['restoreArray'] = async (settings: Settings, options) 
     return await restoreArray({
       settings,
       force: options.force,
+      signal: options.signal,
       clock: systemClock,
       log: options.log,
       provider: createDeviceProvider,

@@ -2,9 +2,6 @@ import type { CommanderError } from 'commander';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import { ConfigError } from '../config/mistakes.js';
 
-/** As shells count a death by SIGINT. */
-export const EXIT_INTERRUPTED = 130;
-
 /** What commander refuses, as one of our errors. */
 export function usageError(error: CommanderError): KeelsonError {
   const message = error.code === 'commander.help' ? 'no verb is given' : error.message.replace(/^error: /, '');

@@ -1,8 +1,8 @@
 import cliProgress from 'cli-progress';
-import { KeelsonError } from '../base/errors.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
 import type { OnProgress, Progress } from '../control/control-target.js';
 import type { CliContext } from './context.js';
-import { EXIT_INTERRUPTED, errorJson } from './error-output.js';
+import { errorJson } from './error-output.js';
 import { bytesText, secondsText } from './quantity-text.js';
 
 /** Where there is no terminal, a line now and then shows that it is alive. */
@@ -49,13 +49,14 @@ export class ProgressDisplay {
     }
   };
 
-  /** Ends the display when the work ends, well or badly. interrupted: what becomes of the work when the command is interrupted. */
-  async during<T>(work: Promise<T>, interrupted: string): Promise<T> {
+  /** Ends the display when the work ends, well or badly. interrupted: what becomes of the work when the command is interrupted; null: it ends by itself. */
+  async during<T>(work: Promise<T>, interrupted: string | null): Promise<T> {
     const offSignal = this.#context.onSignal(() => {
       this.#bar?.stop();
+      if (interrupted === null) return;
       const error = new KeelsonError('INTERRUPTED', `interrupted: ${interrupted}`);
-      this.#context.stderr.write(this.#json ? errorJson(error, EXIT_INTERRUPTED) : `keelson: ${error.message}\n`);
-      this.#context.exit(EXIT_INTERRUPTED);
+      this.#context.stderr.write(this.#json ? errorJson(error, EXIT.interrupted) : `keelson: ${error.message}\n`);
+      this.#context.exit(EXIT.interrupted);
     });
     try {
       return await work;

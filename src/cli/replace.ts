@@ -13,11 +13,13 @@ export const addReplace: AddVerb = (program, context) => {
   })
     .argument('<member>', 'index or path of the member')
     .argument('<device>', 'block device or file that takes its place')
-    .action(async (member: string, device: string, options: VerbOptions) => {
+    .option('--force', 'overwrite what the device holds')
+    .action(async (member: string, device: string, options: VerbOptions & { force?: boolean }) => {
       const settings = context.settings(options.config);
       const client = context.client(settings);
       const display = new ProgressDisplay(context, options.json === true);
-      const result = await display.during(client.replace(member, resolve(device), display.onProgress), SERVER_GOES_ON);
+      const force = options.force === true;
+      const result = await display.during(client.replace(member, resolve(device), { force }, display.onProgress), SERVER_GOES_ON);
       if (options.json === true) {
         context.stdout.write(`${JSON.stringify(result)}\n`);
         return;

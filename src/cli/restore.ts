@@ -3,6 +3,7 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 import { eventLog } from './event-log.js';
+import { interruptible } from './interruption.js';
 import { ProgressDisplay } from './progress-display.js';
 import { bytesText } from './quantity-text.js';
 
@@ -23,8 +24,10 @@ export const addRestore: AddVerb = (program, context) => {
       const display = new ProgressDisplay(context, options.json === true);
       const log = eventLog('warn');
       const report = await display.during(
-        engine.restoreArray(settings, { force: options.force === true, log, onProgress: display.onProgress }),
-        'the members may hold a part of the image; keelson restore --force begins again',
+        interruptible(context, (signal) =>
+          engine.restoreArray(settings, { force: options.force === true, log, signal, onProgress: display.onProgress }),
+        ),
+        null,
       );
       if (options.json === true) context.stdout.write(`${JSON.stringify(report)}\n`);
       else context.stdout.write(`restored ${bytesText(report.restoredBytes)}: the volume is as it was at LSN ${report.lsn}\n`);

@@ -1,7 +1,6 @@
-import type { KeelsonError } from '../base/errors.js';
+import { EXIT, type KeelsonError } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
-import { EXIT_INTERRUPTED } from './error-output.js';
 import { eventLog } from './event-log.js';
 
 export const addServe: AddVerb = (program, context) => {
@@ -21,7 +20,7 @@ export const addServe: AddVerb = (program, context) => {
     const offSignal = context.onSignal((signal) => {
       signals++;
       // The second signal does not wait for anything.
-      if (signals > 1) context.exit(EXIT_INTERRUPTED);
+      if (signals > 1) context.exit(EXIT.interrupted);
       log.info({ signal }, 'stopping: flushing and writing a clean checkpoint; a second signal ends the process at once');
       stop();
     });

@@ -32,7 +32,7 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const empty = v.strictObject({});
 const drainBody = v.strictObject({ wait: v.boolean() });
 const failBody = v.strictObject({ member: v.string(), force: v.boolean() });
-const replaceBody = v.strictObject({ member: v.string(), device: v.string() });
+const replaceBody = v.strictObject({ member: v.string(), device: v.string(), force: v.optional(v.boolean(), false) });
 
 /**
  * Serves the control protocol (control-api.ts) on a unix socket of mode 0600, and the read-only pages on http.
@@ -150,8 +150,8 @@ function controlRoutes({ target, onStop }: ControlServerOptions): FastifyInstanc
     return stream(reply, (onProgress) => target.drain(wait, onProgress));
   });
   app.post(CONTROL.replace, (request, reply) => {
-    const { member, device } = checked(replaceBody, request);
-    return stream(reply, (onProgress) => target.replace(member, device, onProgress));
+    const { member, device, force } = checked(replaceBody, request);
+    return stream(reply, (onProgress) => target.replace(member, device, { force }, onProgress));
   });
   app.post(CONTROL.rebuild, (request, reply) => {
     checked(empty, request);

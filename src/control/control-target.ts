@@ -19,6 +19,11 @@ export interface FailOptions {
   readonly force: boolean;
 }
 
+export interface ReplaceOptions {
+  /** Insists although the device holds something. Without it: KeelsonError with exit status 3 that says what it holds. */
+  readonly force: boolean;
+}
+
 /** What the control socket may ask of a running array. Every method throws KeelsonError. */
 export interface ControlTarget {
   status(): ArrayStatus;
@@ -30,7 +35,7 @@ export interface ControlTarget {
   drain(wait: boolean, onProgress: OnProgress): Promise<{ readonly drainedLsn: number }>;
   fail(member: MemberName, options: FailOptions): Promise<void>;
   /** Replaces a failed or missing member (or a healthy one, which is failed first) and rebuilds it. Resolves when it is whole. */
-  replace(member: MemberName, device: string, onProgress: OnProgress): Promise<RebuildStatus>;
+  replace(member: MemberName, device: string, options: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus>;
   rebuildPlan(): Promise<RebuildPlan>;
   /** Follows the running rebuild, or starts what is pending, until every present member is whole. null: nothing to rebuild. */
   rebuild(onProgress: OnProgress): Promise<RebuildStatus | null>;

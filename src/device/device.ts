@@ -17,6 +17,8 @@ export interface Device {
   readonly handle: number;
   /** Requests submitted and not yet completed. */
   readonly inFlight: number;
+  /** true: it reads zeroes from end to end, and knows it without reading. Only simulated devices do; of others reading tells. */
+  knownBlank?(): boolean;
   read(memory: SlabOffset, offset: Bytes, length: Bytes, done: IoDone, tag: number): void;
   write(memory: SlabOffset, offset: Bytes, length: Bytes, done: IoDone, tag: number): void;
   /** Makes every write completed before it durable (fdatasync). */

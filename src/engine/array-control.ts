@@ -41,8 +41,13 @@ export function arrayControl(engine: ArrayEngine) {
 
     fail: (member: string, options: { readonly force: boolean }) => failByHand(engine, member, options.force),
 
-    async replace(member: string, device: string, onProgress: OnProgress): Promise<RebuildProgress> {
-      await replaceMember(engine, member, device);
+    async replace(
+      member: string,
+      device: string,
+      { force }: { readonly force: boolean },
+      onProgress: OnProgress,
+    ): Promise<RebuildProgress> {
+      await replaceMember(engine, member, device, force);
       return (await rebuild(engine, onProgress)) ?? nothingRebuilt(engine.rebuild.waitsFor);
     },
 

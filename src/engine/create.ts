@@ -10,11 +10,10 @@ import { MATRIX_VERSION } from '../erasure/matrix.js';
 import { computeLayout, memberBytesFor, stripesFor } from '../member/layout.js';
 import { writeNewMember } from '../member/member.js';
 import type { ArrayShape, Checkpoint, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
-import { recognise } from '../member/signatures.js';
 import { newUuid } from '../member/uuid.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
-import { makeFile } from './new-device.js';
+import { type Holding, holdsData, NewDevice } from './new-device.js';
 import { requireSlab, stripeThreads } from './slab-plan.js';
 import { StripeGeometry } from '../stripe/geometry.js';
 import { BLOCK_BYTES } from '../base/units.js';
@@ -43,6 +42,8 @@ export interface CreateOptions {
   readonly random?: Random;
   /** As AssembleOptions has it. */
   readonly stripeThreads?: number;
+  /** Aborted: nothing more is begun, and what was made is taken back. */
+  readonly signal?: AbortSignal;
 }
 
 export const systemRandom: Random = {
@@ -53,48 +54,80 @@ export const systemRandom: Random = {
   },
 };
 
-/** Writes superblocks and first checkpoints on all members: instant whatever their size. Throws MEMBER_HOLDS_DATA (exit 3), MEMBER_SIZE, DEVICE_*. */
+/**
+ * Writes superblocks and first checkpoints on all members: instant whatever their size. What was made for it is taken back when it fails.
+ * Throws MEMBER_HOLDS_DATA (exit 3), MEMBER_SIZE, MEMBER_FILE, DEVICE_*, or the reason of the signal.
+ */
 export async function createArray(options: CreateOptions): Promise<CreatedArray> {
+  return (await makeArray(options)).created;
+}
+
+/** createArray for those who may still have to take it back, by takeAllBack. */
+export async function makeArray(
+  options: CreateOptions,
+): Promise<{ readonly created: CreatedArray; readonly devices: readonly NewDevice[] }> {
   const { settings } = options;
-  const random = options.random ?? systemRandom;
-  const dataRole: MemberRole = settings.journal.members.length === 0 ? 'both' : 'data';
-  const dataJournal = dataRole === 'both' ? settings.journal.ringBytes : 0;
   checkSlab(settings, options.stripeThreads ?? stripeThreads());
   const slab = Slab.allocate(CREATE_SLAB_BYTES);
   const region = slabRegion(slab, 0, CREATE_SLAB_BYTES);
   const provider = options.provider(slab);
-  const devices: Device[] = [];
+  const made: NewDevice[] = [];
   try {
-    for (const path of settings.stripe.members) {
-      makeFile(settings, provider, path, settings.stripe.memberBytes);
-      devices.push(await provider.open(path));
-    }
-    const memberBytes = commonSize(settings, devices);
-    const stripes = stripesOf(settings, memberBytes, dataJournal, options.identity?.volumeBytes);
-    for (const path of settings.journal.members) {
-      makeFile(settings, provider, path, memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes));
-      const device = await provider.open(path);
-      devices.push(device);
-      const needed = memberBytesFor('journal', settings.stripe.chunkBytes, stripes, settings.journal.ringBytes);
-      if (device.sizeBytes < needed) {
-        throw new KeelsonError('MEMBER_SIZE', `${path} is too small for the journal`, {
-          found: `${device.sizeBytes} bytes`,
-          expected: `at least ${needed} bytes for journal.size = ${settings.journal.ringBytes} bytes`,
-          action: 'use a larger device or lower journal.size',
-          exit: EXIT.usage,
-        });
-      }
-    }
-    if (!options.force) await refuseRecognised(devices, region);
-    const shape = shapeOf(settings, options, stripes, random);
-    if (options.identity !== undefined) await forgetRings(devices, shape, dataRole, region);
-    await writeAll(devices, shape, dataRole, options, random, region);
-    const geometry = new StripeGeometry(settings.stripe.dataShards, settings.stripe.parity, settings.stripe.chunkBytes, stripes);
-    return { uuid: shape.arrayUuid, name: shape.name, volumeBytes: geometry.volumeBlocks * BLOCK_BYTES, members: devices.length };
+    return { created: await writeArray(options, provider, region, made), devices: made };
+  } catch (error) {
+    for (const one of made) await one.takeBack(provider, region);
+    throw error;
   } finally {
-    for (const device of devices) await device.close();
+    for (const one of made) await one.close();
     await provider.close();
   }
+}
+
+/** What was made for an array that is given up. */
+export async function takeAllBack(devices: readonly NewDevice[], makeProvider: CreateOptions['provider']): Promise<void> {
+  const slab = Slab.allocate(CREATE_SLAB_BYTES);
+  const provider = makeProvider(slab);
+  for (const one of devices) await one.takeBack(provider, slabRegion(slab, 0, CREATE_SLAB_BYTES));
+  await provider.close();
+}
+
+/** made: gets the devices, in the order of the members, as they are looked for. */
+async function writeArray(options: CreateOptions, provider: DeviceProvider, region: SlabRegion, made: NewDevice[]): Promise<CreatedArray> {
+  const { settings, signal } = options;
+  const random = options.random ?? systemRandom;
+  const dataRole: MemberRole = settings.journal.members.length === 0 ? 'both' : 'data';
+  const dataJournal = dataRole === 'both' ? settings.journal.ringBytes : 0;
+  const { memberBytes: fileBytes, chunkBytes } = settings.stripe;
+  const devices: Device[] = [];
+  const look = async (path: string, bytes: Bytes | null): Promise<Device> => {
+    signal?.throwIfAborted();
+    const one = new NewDevice(provider, path, bytes, settings.file);
+    made.push(one);
+    const device = await one.open(provider);
+    devices.push(device);
+    return device;
+  };
+  for (const path of settings.stripe.members) await look(path, fileBytes);
+  const stripes = stripesOf(settings, commonSize(settings, devices), dataJournal, options.identity?.volumeBytes);
+  const journalBytes = memberBytesFor('journal', chunkBytes, stripes, settings.journal.ringBytes);
+  for (const path of settings.journal.members)
+    checkJournalSize(settings, await look(path, fileBytes === null ? null : journalBytes), journalBytes);
+  if (!options.force) await refuseHolders(made, devices, region, signal);
+  const shape = shapeOf(settings, options, stripes, random);
+  if (options.identity !== undefined) await forgetRings(devices, shape, dataRole, region, signal);
+  await writeAll(made, devices, shape, dataRole, options, random, region);
+  const geometry = new StripeGeometry(settings.stripe.dataShards, settings.stripe.parity, chunkBytes, stripes);
+  return { uuid: shape.arrayUuid, name: shape.name, volumeBytes: geometry.volumeBlocks * BLOCK_BYTES, members: devices.length };
+}
+
+function checkJournalSize(settings: Settings, device: Device, needed: Bytes): void {
+  if (device.sizeBytes >= needed) return;
+  throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small for the journal`, {
+    found: `${device.sizeBytes} bytes`,
+    expected: `at least ${needed} bytes for journal.size = ${settings.journal.ringBytes} bytes`,
+    action: 'use a larger device or lower journal.size',
+    exit: EXIT.usage,
+  });
 }
 
 /** An array that could not be served on this configuration is not made. */
@@ -133,19 +166,19 @@ function stripesOf(settings: Settings, memberBytes: Bytes, journalBytes: Bytes, 
   });
 }
 
-async function refuseRecognised(devices: readonly Device[], region: SlabRegion): Promise<void> {
-  const held: string[] = [];
-  for (const device of devices) {
-    const what = await recognise(device, region);
-    if (what !== null) held.push(`${device.path}: ${what}`);
+async function refuseHolders(
+  made: readonly NewDevice[],
+  devices: readonly Device[],
+  region: SlabRegion,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const held: Holding[] = [];
+  for (const [index, one] of made.entries()) {
+    signal?.throwIfAborted();
+    const holding = await one.holds(devices[index] as Device, region);
+    if (holding !== null) held.push(holding);
   }
-  if (held.length === 0) return;
-  throw new KeelsonError('MEMBER_HOLDS_DATA', 'members hold something already', {
-    found: held.join('; '),
-    expected: 'empty devices',
-    action: 'use other devices, or --force to overwrite what they hold',
-    exit: EXIT.refused,
-  });
+  if (held.length > 0) throw holdsData(held, 'use other devices');
 }
 
 function shapeOf(settings: Settings, options: CreateOptions, stripes: number, random: Random): ArrayShape {
@@ -166,6 +199,7 @@ function shapeOf(settings: Settings, options: CreateOptions, stripes: number, ra
 }
 
 async function writeAll(
+  made: readonly NewDevice[],
   devices: readonly Device[],
   shape: ArrayShape,
   dataRole: MemberRole,
@@ -209,19 +243,29 @@ async function writeAll(
       epoch,
       generation: 1,
     };
+    options.signal?.throwIfAborted();
+    (made[index] as NewDevice).take(device, superblock.layout);
     await writeNewMember(device, superblock, checkpoint, region);
   }
 }
 
 /** A former member of the array that is restored has batches with its tag, of any epoch: the log that begins now must not find one of them beyond its end. */
-async function forgetRings(devices: readonly Device[], shape: ArrayShape, dataRole: MemberRole, region: SlabRegion): Promise<void> {
+async function forgetRings(
+  devices: readonly Device[],
+  shape: ArrayShape,
+  dataRole: MemberRole,
+  region: SlabRegion,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   region.slab.view.fill(0, region.offset, region.offset + region.bytes);
   const forget = async (device: Device, index: number): Promise<void> => {
     const role = index < shape.dataMembers ? dataRole : 'journal';
     if (role === 'data') return;
     const { journalOffset } = layoutOf(shape, role, device.sizeBytes);
-    for (let at = 0; at < shape.ringBytes; at += region.bytes)
+    for (let at = 0; at < shape.ringBytes; at += region.bytes) {
+      signal?.throwIfAborted();
       await writeDevice(device, region.offset, journalOffset + at, Math.min(region.bytes, shape.ringBytes - at));
+    }
     await syncDevice(device);
   };
   await Promise.all(devices.map(forget));

@@ -1,15 +1,16 @@
 import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Bytes } from '../base/units.js';
 import type { Device } from '../device/device.js';
 import { forgetFormerRing } from '../journal/former-member.js';
 import { makeMember, writeNewMember } from '../member/member.js';
 import type { IntegrityTable } from '../member/integrity.js';
-import type { Checkpoint, MemberRecord, Superblock } from '../member/member-api.js';
+import type { Checkpoint, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
 import { newUuid } from '../member/uuid.js';
 import type { ArrayEngine } from './array-engine.js';
 import { memberPaths } from './assemble.js';
 import { layoutOf } from './create.js';
 import { clearMemberAlarms, memberNamed, raiseRebuilding, samePath } from './member-names.js';
-import { checkNewDevice, makeFile } from './new-device.js';
+import { checkNewDevice, NewDevice } from './new-device.js';
 import { computeTolerance } from './tolerance.js';
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
@@ -32,28 +33,23 @@ export async function failByHand(engine: ArrayEngine, name: string, force: boole
 
 /**
  * Puts a new device in a member's place: superblock and checkpoint, then the epoch is raised so that the old device is stale, then its content is
- * rebuilt in the background (engine.rebuild). Refuses devices that hold something recognisable, other than this array's own former members.
+ * rebuilt in the background (engine.rebuild). Refuses devices that hold anything other than this array's own former members, unless force.
+ * A device that does not become a member is as it was before, and a file that was made for it is gone.
  */
-export async function replaceMember(engine: ArrayEngine, name: string, path: string): Promise<number> {
+export async function replaceMember(engine: ArrayEngine, name: string, path: string, force = false): Promise<number> {
   const { state, journal, parts } = engine;
   const index = named(engine, name);
   const role = (state.records[index] as (typeof state.records)[number]).role;
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
-  makeFile(
-    parts.settings,
-    parts.provider,
-    path,
-    parts.settings.stripe.memberBytes === null || role === 'journal'
-      ? sizes.dataOffset + sizes.dataBytes + 8192
-      : parts.settings.stripe.memberBytes,
-  );
+  const bytes = sizes.dataOffset + sizes.dataBytes + 8192;
+  const fresh = new NewDevice(parts.provider, path, fileBytes(engine, role, bytes), parts.settings.file);
   const old = state.members[index];
   const same = old !== null && old !== undefined && samePath(old.device.path, path);
   // The device is tried before the old one is given up, unless it is the same one.
   if (same) await giveUp(engine, name, index);
-  const device = await parts.provider.open(path);
   try {
-    await checkNewDevice(device, sizes.dataOffset + sizes.dataBytes + 8192, state.shape.arrayUuid, parts.plan.admission);
+    const device = await fresh.open(parts.provider);
+    await checkNewDevice(fresh, device, { bytes, arrayUuid: state.shape.arrayUuid, force }, parts.plan.admission);
     if (!same) await giveUp(engine, name, index);
     const superblock: Superblock = {
       shape: state.shape,
@@ -64,6 +60,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
       epoch: state.epoch,
       generation: 1,
     };
+    fresh.take(device, superblock.layout);
     const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
     const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
     const position = state.journalPositions().indexOf(index);
@@ -89,13 +86,20 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
     engine.afterMembershipChange();
     return index;
   } catch (error) {
-    if (state.members[index]?.device !== device) await device.close();
+    if (!fresh.isDeviceOf(state.members[index])) await fresh.takeBack(parts.provider, parts.plan.admission);
     throw error;
   }
 }
 
 function named({ state, parts }: ArrayEngine, name: string): number {
   return memberNamed(state, memberPaths(parts.settings), name);
+}
+
+/** Size of the file that a member's file would be made with; null where members are devices, or no size is configured: none is made. */
+function fileBytes({ state, parts }: ArrayEngine, role: MemberRole, needed: Bytes): Bytes | null {
+  const { memberBytes } = parts.settings.stripe;
+  if (memberBytes === null || state.members.some((member) => member?.device.isBlockDevice === true)) return null;
+  return role === 'journal' ? needed : memberBytes;
 }
 
 /** The member that was in the place: failed if it was not, recorded as such, and its device closed. */

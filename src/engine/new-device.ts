@@ -1,52 +1,136 @@
-import { closeSync, existsSync, ftruncateSync, openSync, statSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type Bytes, roundDown } from '../base/units.js';
-import type { Settings } from '../config/settings.js';
+import type { Bytes } from '../base/units.js';
 import type { Device, DeviceProvider } from '../device/device.js';
+import { firstData } from '../member/blank.js';
+import type { Member, MemberLayout } from '../member/member-api.js';
+import { KEELSON_MEMBER, recognise } from '../member/signatures.js';
 import { readSuperblock } from '../member/superblock-io.js';
-import { recognise } from '../member/signatures.js';
+import { wipeMember } from '../member/wipe.js';
 import type { SlabRegion } from '../memory/slab-region.js';
+import { makePrivate, type MemberFile, memberFile, pathWords, takeFileBack } from './member-file.js';
 
-/** Makes a file member of the given size where there is nothing yet; a device or an existing file is left as it is, and simulated members have no files. */
-export function makeFile(settings: Settings, provider: DeviceProvider, path: string, bytes: Bytes | null): void {
-  if (provider.kind === 'simulated') return;
-  if (existsSync(path)) {
-    // An empty file is one that somebody made for us: it gets its size.
-    if (!statSync(path).isFile() || statSync(path).size > 0 || bytes === null) return;
-  } else if (bytes === null) {
-    throw new KeelsonError('DEVICE_MISSING', `${path} does not exist`, {
-      expected: 'a block device or file, or stripe.memberSize so that a file can be made',
-      action: `correct the path or set stripe.memberSize in ${settings.file}`,
-      exit: EXIT.usage,
-    });
-  }
-  const fd = openSync(path, 'a', 0o600);
-  try {
-    ftruncateSync(fd, roundDown(bytes as number, BLOCK_BYTES));
-  } finally {
-    closeSync(fd);
-  }
+/** What a device holds that is to become a member. */
+export interface Holding {
+  /** `/dev/sdb: XFS file system` */
+  readonly words: string;
+  /** It has a signature of ours. */
+  readonly ours: boolean;
 }
 
 /**
- * Refuses a device that is too small for a member, or that holds something recognisable other than a former member of the array.
+ * A device or file that is to become a member, from when it is looked for until it is one: what was made for that is taken back when it
+ * does not become one. What it held before and --force gave up is not touched again.
+ */
+export class NewDevice {
+  readonly path: string;
+  readonly #file: MemberFile | null;
+  #device: Device | null = null;
+  /** It held nothing when it was looked at. */
+  #blank = false;
+  #layout: MemberLayout | null = null;
+
+  /** Makes the file, with so many bytes, where nothing is yet; null: none is made. Throws DEVICE_MISSING, MEMBER_FILE. */
+  constructor({ kind }: DeviceProvider, path: string, fileBytes: Bytes | null, configuration: string) {
+    this.path = path;
+    // Simulated members are no files.
+    this.#file = kind === 'simulated' ? null : memberFile(path, fileBytes, configuration);
+    this.#blank = this.#file !== null && this.#file.made !== null;
+  }
+
+  /** Throws as DeviceProvider.open. */
+  async open(provider: DeviceProvider): Promise<Device> {
+    this.#device = await provider.open(this.path);
+    return this.#device;
+  }
+
+  /** `/dev/disk/by-id/x (/dev/sdb)` */
+  get words(): string {
+    return pathWords(this.path);
+  }
+
+  /** null: it is blank. Needs SIGNATURE_TAIL_BYTES of memory. Rejects with DEVICE_READ. */
+  async holds(device: Device, region: SlabRegion): Promise<Holding | null> {
+    const what = await recognise(device, region);
+    if (what !== null) return { words: `${this.words}: ${what}`, ours: what === KEELSON_MEMBER };
+    // What was made a moment ago needs no reading.
+    const at = this.#blank ? null : await firstData(device, region);
+    if (at !== null) return { words: `${this.words}: unknown data, the first found at byte ${at}`, ours: false };
+    this.#blank = true;
+    return null;
+  }
+
+  /** It is taken: from now on it gets what makes it a member with these zones, and a file is nobody else's. Throws MEMBER_MODE. */
+  take(device: Device, layout: MemberLayout): void {
+    if (this.#file !== null) makePrivate(this.#file, device.handle);
+    this.#layout = layout;
+  }
+
+  isDeviceOf(member: Member | null | undefined): boolean {
+    return this.#device !== null && member?.device === this.#device;
+  }
+
+  /** Closes the device. */
+  async close(): Promise<void> {
+    const device = this.#device;
+    this.#device = null;
+    await device?.close();
+  }
+
+  /**
+   * It becomes no member: a file that was made is removed, one that got its size is empty again, and what was blank is blank again. Closes
+   * the device. Never rejects: on a device that fails something may stay, and the next look at it says so.
+   */
+  async takeBack(provider: DeviceProvider, region: SlabRegion): Promise<void> {
+    try {
+      await this.close();
+      if (this.#blank && this.#layout !== null && (this.#file?.made ?? null) === null)
+        await wipeMember(await this.open(provider), [this.#layout], region);
+    } catch {
+      // What cannot be opened or written keeps what it has.
+    }
+    await this.close().catch(() => undefined);
+    try {
+      if (this.#file !== null) takeFileBack(this.#file);
+    } catch {
+      // A directory that may not be written to any more.
+    }
+  }
+}
+
+/** What replaces a member. */
+export interface ReplacementNeeds {
+  readonly bytes: Bytes;
+  readonly arrayUuid: string;
+  /** What the device holds is given up. */
+  readonly force: boolean;
+}
+
+/**
+ * Refuses a device that is too small for a member, or that holds anything other than a former member of the array.
  * Throws MEMBER_SIZE, MEMBER_HOLDS_DATA (exit 3).
  */
-export async function checkNewDevice(device: Device, needed: Bytes, arrayUuid: string, region: SlabRegion): Promise<void> {
-  if (device.sizeBytes < needed) {
-    throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small`, {
+export async function checkNewDevice(fresh: NewDevice, device: Device, needs: ReplacementNeeds, region: SlabRegion): Promise<void> {
+  if (device.sizeBytes < needs.bytes) {
+    throw new KeelsonError('MEMBER_SIZE', `${fresh.words} is too small`, {
       found: `${device.sizeBytes} bytes`,
-      expected: `at least ${needed} bytes`,
+      expected: `at least ${needs.bytes} bytes`,
       action: 'use a larger device',
       exit: EXIT.usage,
     });
   }
-  const held = await recognise(device, region);
-  if (held === null || (await isFormerMember(device, arrayUuid, region))) return;
-  throw new KeelsonError('MEMBER_HOLDS_DATA', `${device.path} holds something already`, {
-    found: held,
-    expected: 'an empty device',
-    action: 'wipe it first (wipefs -a) if what it holds is not needed',
+  if (needs.force) return;
+  const held = await fresh.holds(device, region);
+  if (held === null || (held.ours && (await isFormerMember(device, needs.arrayUuid, region)))) return;
+  throw holdsData([held], 'use another device');
+}
+
+/** Refused: some devices hold something already. otherwise: what else than insisting helps. */
+export function holdsData(held: readonly Holding[], otherwise: string): KeelsonError {
+  const [only] = held;
+  return new KeelsonError('MEMBER_HOLDS_DATA', `${held.length === 1 ? 'a device holds' : 'devices hold'} something already`, {
+    found: held.length === 1 ? (only as Holding).words : held.map(({ words }) => words).join('; '),
+    expected: 'empty devices',
+    action: `${otherwise}, or insist with --force, which overwrites what they hold`,
     exit: EXIT.refused,
   });
 }

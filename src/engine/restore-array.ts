@@ -7,12 +7,14 @@ import type { Backup, BackupState } from '../repository/backup.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
 import { type AssembleOptions, assembleArray } from './assemble.js';
-import { createArray, RESTORE_EPOCHS } from './create.js';
+import { makeArray, RESTORE_EPOCHS, takeAllBack } from './create.js';
 
 export interface RestoreArrayOptions extends Omit<AssembleOptions, 'restoring'> {
   readonly force: boolean;
   readonly backup: (slab: Slab) => Backup;
   readonly onProgress: (doneBytes: Bytes, totalBytes: Bytes) => void;
+  /** Aborted: nothing more is begun, and what was made is taken back. */
+  readonly signal?: AbortSignal;
 }
 
 export interface RestoredArray {
@@ -26,7 +28,7 @@ const PROBE_SLAB_BYTES = 8 * 1024 * 1024;
 
 /**
  * Everything but the backup is gone: makes the members anew with the array's identity, fills the stripes with the newest image, and leaves a clean array whose log goes on
- * after the image's LSN. Throws as createArray and Backup.open do.
+ * after the image's LSN. What was made for it is taken back when it fails. Throws as createArray and Backup.open do.
  */
 export async function restoreArray(options: RestoreArrayOptions): Promise<RestoredArray> {
   const probe = options.backup(Slab.allocate(PROBE_SLAB_BYTES));
@@ -39,10 +41,21 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
     });
   }
   refuseImpossible(probe.target, found);
-  await createArray({
+  const { devices } = await makeArray({
     ...options,
     identity: { uuid: found.arrayUuid, epoch: found.epoch, lsn: found.headLsn, volumeBytes: found.volumeBytes },
   });
+  try {
+    return await fill(options, found);
+  } catch (error) {
+    // It would begin anew anyway: nothing of it stays that the next one would have to overwrite.
+    await takeAllBack(devices, options.provider);
+    throw error;
+  }
+}
+
+/** Writes the newest image into the stripes of the array that was made for it. */
+async function fill(options: RestoreArrayOptions, found: BackupState): Promise<RestoredArray> {
   const engine = await assembleArray({ ...options, restoring: true });
   const backup = options.backup(engine.parts.slab);
   try {
@@ -67,7 +80,10 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
       backup,
       // Nothing is journaled meanwhile: the segments' memory is free.
       slabRegion(parts.slab, parts.plan.segmentBuffersAt, parts.plan.segmentBuffers * state.shape.segmentBytes),
-      options.onProgress,
+      (done, total) => {
+        options.signal?.throwIfAborted();
+        options.onProgress(done, total);
+      },
     );
     await eachLostBlock(backup, state.geometry.volumeBlocks, (block) => state.lose(block));
     await engine.checkpointer.settle();

@@ -10,6 +10,9 @@ export const SIGNATURE_HEAD_BYTES = 256 * KIB;
 /** Reaches the uberblocks of the last ZFS label wherever the size puts it. */
 export const SIGNATURE_TAIL_BYTES = 512 * KIB;
 
+/** What a device of ours is called here. */
+export const KEELSON_MEMBER = 'Keelson member';
+
 /** The first and last bytes of a device. */
 export interface DeviceEnds {
   readonly sizeBytes: Bytes;
@@ -75,7 +78,7 @@ function magicBeforeEnd(name: string, distances: readonly Bytes[], magics: reado
 
 const keelson: Probe = (ends) => {
   const places = [0, 1].flatMap((slot) => superblockOffsets(ends.sizeBytes, slot));
-  return places.some((offset) => holds(ends, offset, text(SUPERBLOCK_MAGIC))) ? 'Keelson member' : null;
+  return places.some((offset) => holds(ends, offset, text(SUPERBLOCK_MAGIC))) ? KEELSON_MEMBER : null;
 };
 
 /** Source: md(4) and md_p.h: 1.1 at the start, 1.2 at 4 KiB, 1.0 in the last 8 to 12 KiB, 0.90 in the last 64 to 128 KiB; 0.90 is in the host's byte order. */

@@ -107,6 +107,11 @@ export class SimulatedDisk {
     return this.connected && !this.unreadable.has(page) ? (this.#cache[page] ?? ZERO_PAGE) : null;
   }
 
+  /** It is there, all of it can be read, and all of it is zeroes. */
+  isBlank(): boolean {
+    return this.connected && this.unreadable.size === 0 && this.faults.failReads === 0 && this.#cache.every((page) => page === undefined);
+  }
+
   /** The length, or -errno. */
   read(memory: Buffer, at: number, offset: Bytes, length: Bytes): number {
     if (!this.connected) return EIO;

@@ -142,6 +142,10 @@ class SimulatedDevice implements Device {
     this.#plugged = disk.plugged;
   }
 
+  knownBlank(): boolean {
+    return this.#plugged === this.#disk.plugged && this.#disk.isBlank();
+  }
+
   read(memory: SlabOffset, offset: Bytes, length: Bytes, done: IoDone, tag: number): void {
     this.#check(memory, offset, length);
     this.#ask(EVENT.read, offset, () => this.#disk.read(this.#slab.view, memory, offset, length), done, tag);

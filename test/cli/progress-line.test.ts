@@ -24,7 +24,6 @@ const GOES_ON = 'the server goes on with it; keelson status shows how far it is'
 for (const [verb, advice] of [
   [['drain', '--wait'], GOES_ON],
   [['replace', '1', '/dev/sdh'], GOES_ON],
-  [['restore'], 'the members may hold a part of the image; keelson restore --force begins again'],
 ] as const) {
   test(`ctrl-C in ${verb.join(' ')} says what becomes of the work, and ends with 130`, async (t) => {
     const rig = await served(t);
@@ -38,3 +37,17 @@ for (const [verb, advice] of [
     t.like(JSON.parse(rig.stderr), { error: { code: 'INTERRUPTED', message: `interrupted: ${advice}`, exit: 130 } });
   });
 }
+
+test('ctrl-C in restore ends it early, so that it takes back what it made, and ends with 130; a second one ends it at once', async (t) => {
+  const rig = await served(t);
+  let signals = 1;
+  rig.engine.restoring = () => {
+    for (let i = 0; i < signals; i++) rig.signal('SIGINT');
+  };
+  t.is(await rig.run('restore', '-c', rig.config), 130);
+  t.regex(rig.stderr, /interrupted: what was made is taken back \(INTERRUPTED\)/);
+  t.deepEqual(rig.exits, []);
+  signals = 2;
+  await rig.run('restore', '-c', rig.config);
+  t.deepEqual(rig.exits, [130]);
+});

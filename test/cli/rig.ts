@@ -43,10 +43,11 @@ export class FakeEngine implements EnginePort {
     };
   }
 
-  async restoreArray(_settings: Settings, { force, onProgress }: RestoreOptions): Promise<RestoreReport> {
+  async restoreArray(_settings: Settings, { force, signal, onProgress }: RestoreOptions): Promise<RestoreReport> {
     this.calls.push(`restore ${force}`);
     await Promise.resolve();
     this.restoring();
+    signal.throwIfAborted();
     onProgress({ task: 'restore', doneBytes: 1024, totalBytes: 2048 });
     return { lsn: 7, volumeBytes: 2 ** 30, restoredBytes: 1536 };
   }

@@ -188,7 +188,15 @@ test('flush, fail and replace reach the server with what was typed', async (t) =
     'the next start finds members by the file',
   );
   t.is(await rig.run('replace', '1', '/bad', ...c), 1);
-  t.deepEqual(rig.engine.target.calls, ['flush', 'fail 3 false', 'fail 3 true', 'replace /dev/sdb /dev/sdh', 'replace 1 /bad']);
+  t.is(await rig.run('replace', '1', '/dev/sdi', '--force', ...c), 0);
+  t.deepEqual(rig.engine.target.calls, [
+    'flush',
+    'fail 3 false',
+    'fail 3 true',
+    'replace /dev/sdb /dev/sdh false',
+    'replace 1 /bad false',
+    'replace 1 /dev/sdi true',
+  ]);
 });
 
 test('long work with --json prints an object a line: progress with rate and time left, then the result', async (t) => {

@@ -66,14 +66,14 @@ test('long work tells its progress while it runs, then its result', async (t) =>
   });
   t.deepEqual(result, { drainedLsn: 1200 });
   t.deepEqual(seen, [1, 2]);
-  t.deepEqual(await client.replace('1', '/dev/sdh', () => undefined), REBUILT);
+  t.deepEqual(await client.replace('1', '/dev/sdh', { force: false }, () => undefined), REBUILT);
   t.is(await client.rebuild(() => undefined), null);
 });
 
 test('long work that fails after its first progress gives its error', async (t) => {
   const { client } = await rig(t);
   await t.throwsAsync(
-    client.replace('1', '/bad', () => undefined),
+    client.replace('1', '/bad', { force: false }, () => undefined),
     { code: 'DEVICE_MISSING' },
   );
 });

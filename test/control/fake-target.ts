@@ -1,6 +1,6 @@
 import { KeelsonError } from '../../src/base/errors.js';
 import { type Figure, counter } from '../../src/base/figure.js';
-import type { ControlTarget, FailOptions, OnProgress } from '../../src/control/control-target.js';
+import type { ControlTarget, FailOptions, OnProgress, ReplaceOptions } from '../../src/control/control-target.js';
 import type { ArrayStatus, RebuildPlan, RebuildStatus } from '../../src/control/status.js';
 
 export const STATUS: ArrayStatus = {
@@ -87,8 +87,8 @@ export class FakeTarget implements ControlTarget {
     }
   }
 
-  async replace(member: string, device: string, onProgress: OnProgress): Promise<RebuildStatus> {
-    this.calls.push(`replace ${member} ${device}`);
+  async replace(member: string, device: string, { force }: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus> {
+    this.calls.push(`replace ${member} ${device} ${force}`);
     onProgress({ task: 'rebuild', doneBytes: 0, totalBytes: 4096 });
     await this.gate;
     if (device === '/bad') throw new KeelsonError('DEVICE_MISSING', 'no such device', { found: device });

@@ -53,7 +53,7 @@ test.serial('replace says that the rebuild waits for more devices; asked for by 
   const { fixture, model } = await withFourLost(t);
   const { engine } = fixture;
   const control = arrayControl(engine);
-  const replaced = await control.replace('0', fixture.newPath(), () => {});
+  const replaced = await control.replace('0', fixture.newPath(), { force: false }, () => {});
   t.is(replaced.waitsFor, 1);
   t.is(replaced.doneBytes, 0);
   const rebuilt = await control.rebuild(() => {});
@@ -61,7 +61,7 @@ test.serial('replace says that the rebuild waits for more devices; asked for by 
   t.is(engine.state.members[0]?.state, 'online');
   t.deepEqual((await model.verify()).wrong, []);
   // The next episode waits again.
-  t.is((await control.replace('1', fixture.newPath(), () => {})).waitsFor, undefined);
+  t.is((await control.replace('1', fixture.newPath(), { force: false }, () => {})).waitsFor, undefined);
   t.is(engine.state.members[1]?.state, 'online');
   await fixture.close();
 });

@@ -1,4 +1,4 @@
-import { EXIT, KeelsonError } from '../base/errors.js';
+import { EXIT, type ExitStatus, KeelsonError } from '../base/errors.js';
 import type { ControlClient } from '../control/control-client.js';
 import type { ArrayState, ArrayStatus } from '../control/status.js';
 import type { CliContext } from './context.js';
@@ -28,7 +28,7 @@ export const addStatus: AddVerb = (program, context) => {
     .action(async (options: VerbOptions & { watch?: boolean }) => {
       const client = context.client(context.settings(options.config));
       const show = (status: ArrayStatus): void => {
-        context.status = EXIT_OF[status.state];
+        context.status = exitOf(status);
         const { isTTY: colour, columns } = context.stdout;
         context.stdout.write(options.json === true ? `${JSON.stringify(status)}\n` : statusText(status, { colour, columns }));
       };
@@ -68,4 +68,10 @@ async function watch(client: ControlClient, show: (status: ArrayStatus) => void,
   } finally {
     offSignal();
   }
+}
+
+/** A backup that is not there is a protection that is not there: 4, as for a member. So it is until the host has answered for the first time. */
+function exitOf(status: ArrayStatus): ExitStatus {
+  const away = status.drain.state === 'unreachable' || status.drain.state === 'connecting';
+  return status.state === 'online' && away ? EXIT.degraded : EXIT_OF[status.state];
 }

@@ -14,6 +14,8 @@ import { PageAllocator } from '../memory/page-allocator.js';
 import type { Slab } from '../memory/slab.js';
 import type { Backup } from '../repository/backup.js';
 import { StripeLock, type StripeHold } from '../stripe/stripe-lock.js';
+import { AlarmLog } from './alarm-log.js';
+import { alarmsOf } from './alarms.js';
 import type { ArrayState } from './array-state.js';
 import type { BackupLink } from './backup-link.js';
 import { Checkpointer } from './checkpointer.js';
@@ -26,6 +28,7 @@ import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
 import type { SlabPlan } from './slab-plan.js';
+import type { BackupCover } from './tolerance.js';
 import type { TrackedPool } from './tracked-pool.js';
 import { Volume } from './volume.js';
 import { WritePath } from './write-path.js';
@@ -83,6 +86,7 @@ export class ArrayEngine {
   readonly fatal: Promise<KeelsonError>;
   #fatal: (error: KeelsonError) => void = () => {};
   readonly #fencing = new Map<Member, Promise<void>>();
+  readonly #alarmLog: AlarmLog;
   #running = false;
   #copiesRetry: Timer | null = null;
 
@@ -191,6 +195,9 @@ export class ArrayEngine {
       this.#journalMemberFailed(position, errno, 'journal copy'),
     );
     this.rebuild = new RebuildRunner(this, plan.rebuild);
+    this.#alarmLog = new AlarmLog(() => alarmsOf(this), log);
+    this.destageLoop.onTick = () => this.#alarmLog.look();
+    state.onAlarms = () => this.#alarmLog.lookSoon();
   }
 
   /** Takes the backup into use; before it is called, or without it, the array is unprotected. */
@@ -236,6 +243,7 @@ export class ArrayEngine {
   /** Starts the movers. */
   start(): void {
     this.#running = true;
+    this.#alarmLog.start();
     this.destageLoop.start();
     this.drainLoop?.start();
     void this.link?.connect().then(() => this.drainLoop?.kick());
@@ -254,6 +262,13 @@ export class ArrayEngine {
 
   isDegraded(): boolean {
     return this.state.members.some((member) => member === null || member.state === 'failed' || member.state === 'missing');
+  }
+
+  /** What the backup is worth at this moment. Asks nobody: a status must not knock at the host's door each time it is printed. */
+  get backupCover(): BackupCover {
+    if (this.link === null) return 'none';
+    if (this.state.protection !== 'full') return this.state.protection === 'seeding' ? 'seeding' : 'none';
+    return this.link.reach === 'open' ? 'serves' : this.link.reach;
   }
 
   /** The backup for reading: only when its image is whole and the link is up. */
@@ -419,6 +434,7 @@ export class ArrayEngine {
     this.beginStop();
     await this.volume.stop();
     this.#running = false;
+    this.#alarmLog.stop();
     this.#copiesRetry?.cancel();
     await this.drainLoop?.stop();
     await this.rebuild.stop();

@@ -218,12 +218,16 @@ export class ArrayState {
     this.untrustedStripes = 0;
   }
 
+  /** Called after each of the two. */
+  onAlarms: () => void = () => {};
+
   raise(code: string, message: string, action: string): void {
     this.#alarms.set(code, { code, message, action });
+    this.onAlarms();
   }
 
   clear(code: string): void {
-    this.#alarms.delete(code);
+    if (this.#alarms.delete(code)) this.onAlarms();
   }
 
   get alarms(): Alarm[] {

@@ -19,7 +19,7 @@ export async function failByHand(engine: ArrayEngine, name: string, force: boole
   const index = named(engine, name);
   const member = state.members[index];
   if (!member || member.state === 'failed') return;
-  const tolerance = computeTolerance(state, journal, engine.servingBackup() !== null);
+  const tolerance = computeTolerance(state, journal, engine.backupCover);
   if (tolerance.devices === 0 && !force) {
     throw new KeelsonError('WOULD_LOSE_DATA', `failing member ${index} could lose acknowledged writes`, {
       found: tolerance.because,

@@ -2,12 +2,12 @@ import type { KeelsonError } from '../base/errors.js';
 import type { ArrayEngine } from './array-engine.js';
 import type { Alarm } from './array-state.js';
 import { lostBlocksOf } from './lost-blocks.js';
-import { computeTolerance } from './tolerance.js';
+import { backupCover, computeTolerance } from './tolerance.js';
 
 /** Every trouble of this moment, with what to do about it: those that a part of the engine raised, and those that follow from how things stand. */
 export function alarmsOf(engine: ArrayEngine): Alarm[] {
   const { state, journal } = engine;
-  const tolerance = computeTolerance(state, journal, engine.backupCover);
+  const tolerance = computeTolerance(state, journal, backupCover(engine));
   const alarms = [...state.alarms];
   const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
   const ofBackup = backupAlarm(engine);

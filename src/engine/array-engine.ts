@@ -28,7 +28,6 @@ import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
 import type { SlabPlan } from './slab-plan.js';
-import type { BackupCover } from './tolerance.js';
 import type { TrackedPool } from './tracked-pool.js';
 import { Volume } from './volume.js';
 import { WritePath } from './write-path.js';
@@ -262,13 +261,6 @@ export class ArrayEngine {
 
   isDegraded(): boolean {
     return this.state.members.some((member) => member === null || member.state === 'failed' || member.state === 'missing');
-  }
-
-  /** What the backup is worth at this moment. Asks nobody: a status must not knock at the host's door each time it is printed. */
-  get backupCover(): BackupCover {
-    if (this.link === null) return 'none';
-    if (this.state.protection !== 'full') return this.state.protection === 'seeding' ? 'seeding' : 'none';
-    return this.link.reach === 'open' ? 'serves' : this.link.reach;
   }
 
   /** The backup for reading: only when its image is whole and the link is up. */

@@ -3,7 +3,7 @@ import type { ArrayEngine } from './array-engine.js';
 import { alarmsOf } from './alarms.js';
 import { destagedLsn, drainedLsn } from './backup-attach.js';
 import { lostBlocksOf } from './lost-blocks.js';
-import { computeTolerance } from './tolerance.js';
+import { backupCover, computeTolerance } from './tolerance.js';
 
 /** connecting: the backup host has not answered yet in this run, nor refused. */
 type DrainState = 'idle' | 'draining' | 'connecting' | 'unreachable' | 'none';
@@ -12,7 +12,7 @@ type DrainState = 'idle' | 'draining' | 'connecting' | 'unreachable' | 'none';
 export function arrayStatus(engine: ArrayEngine) {
   const { state, journal, link, drainLoop } = engine;
   const { shape } = state;
-  const tolerance = computeTolerance(state, journal, engine.backupCover);
+  const tolerance = computeTolerance(state, journal, backupCover(engine));
   const lost = state.lost.list;
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
@@ -74,6 +74,6 @@ function arrayCondition(engine: ArrayEngine): 'online' | 'degraded' | 'beyond-pa
   const { state } = engine;
   if (state.failure !== null) return 'failed';
   const lost = state.lostDataMembers().length;
-  if (lost > state.geometry.m) return engine.backupCover === 'serves' ? 'beyond-parity' : 'failed';
+  if (lost > state.geometry.m) return backupCover(engine) === 'serves' ? 'beyond-parity' : 'failed';
   return lost > 0 || engine.isDegraded() ? 'degraded' : 'online';
 }

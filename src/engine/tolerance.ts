@@ -1,5 +1,6 @@
 import type { Journal } from '../journal/journal.js';
 import type { ArrayState } from './array-state.js';
+import type { BackupLink } from './backup-link.js';
 
 export interface Tolerance {
   /** Devices that may die now, any of them, with no acknowledged write lost. */
@@ -16,6 +17,13 @@ const WHY_NOT = {
   connecting: 'the backup host has not answered yet since the server started',
   unreachable: 'the backup is out of reach',
 } as const satisfies Record<Exclude<BackupCover, 'serves'>, string>;
+
+/** What the backup is worth at this moment. Asks nobody: a status must not knock at the host's door each time it is printed. */
+export function backupCover({ link, state }: { readonly link: BackupLink | null; readonly state: ArrayState }): BackupCover {
+  if (link === null) return 'none';
+  if (state.protection !== 'full') return state.protection === 'seeding' ? 'seeding' : 'none';
+  return link.reach === 'open' ? 'serves' : link.reach;
+}
 
 /**
  * How many more devices may die (DESIGN 5). Data not yet drained are lost only when more than m stripe members and every copy of their segment are gone;

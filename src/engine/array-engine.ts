@@ -16,7 +16,7 @@ import type { Backup } from '../repository/backup.js';
 import { StripeLock, type StripeHold } from '../stripe/stripe-lock.js';
 import { AlarmLog } from './alarm-log.js';
 import { alarmsOf } from './alarms.js';
-import type { ArrayState } from './array-state.js';
+import { absentMember, type ArrayState } from './array-state.js';
 import type { BackupLink } from './backup-link.js';
 import { Checkpointer } from './checkpointer.js';
 import { DestageLoop } from './destage-loop.js';
@@ -443,9 +443,4 @@ export class ArrayEngine {
     for (const member of this.state.members) if (member) await member.device.close();
     await this.parts.provider.close();
   }
-}
-
-/** Stands in the journal's member list for one that is not there: never online, never touched. */
-function absentMember(index: number): Member {
-  return { index, role: 'journal', state: 'missing' } as Member;
 }

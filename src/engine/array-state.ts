@@ -234,3 +234,8 @@ export class ArrayState {
     return [...this.#alarms.values()];
   }
 }
+
+/** Stands in the journal's member list for one that is not there: never online, never touched. */
+export function absentMember(index: number): Member {
+  return { index, role: 'journal', state: 'missing' } as Member;
+}

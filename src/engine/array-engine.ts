@@ -24,6 +24,7 @@ import { DrainLoop } from './drain-loop.js';
 import { Fence } from './fence.js';
 import type { EngineLog } from './log.js';
 import { clearMemberAlarms } from './member-names.js';
+import { ReadPages } from './read-pages.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
@@ -76,7 +77,7 @@ export class ArrayEngine {
   readonly destageLoop: DestageLoop;
   readonly replicator: Replicator;
   readonly rebuild: RebuildRunner;
-  readonly readPages: PageAllocator;
+  readonly readPages: ReadPages;
   readonly fetchPages: PageAllocator;
   link: BackupLink | null = null;
   drainer: Drainer | null = null;
@@ -129,7 +130,7 @@ export class ArrayEngine {
     pool.fence = () => this.fence.pass();
     this.checkpointer.settleTasks = () => pool.settled();
     this.checkpointer.stripesReach = () => Math.max(this.destager.reachSeq, this.rebuild.reachSeq);
-    this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
+    this.readPages = new ReadPages(plan.reads);
     this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
     this.recovery = new BlockRecovery({
       state,

@@ -1,9 +1,8 @@
-import { chmodSync, unlinkSync } from 'node:fs';
-import { connect } from 'node:net';
 import { PassThrough } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import * as v from 'valibot';
 import { EXIT, KeelsonError } from '../base/errors.js';
+import { nameSocket, type SocketFile, SocketPathTaken } from '../base/socket-file.js';
 import { BODY_BYTES_MAX, CONTROL, type ControlLine } from './control-api.js';
 import type { ControlTarget, OnProgress } from './control-target.js';
 import { dashboardPage } from './dashboard.js';
@@ -36,54 +35,33 @@ const replaceBody = v.strictObject({ member: v.string(), device: v.string(), for
 
 /**
  * Serves the control protocol (control-api.ts) on a unix socket of mode 0600, and the read-only pages on http.
- * Throws CONTROL_BUSY when another server answers on the socket, CONTROL_LISTEN when it cannot be made.
+ * Throws CONTROL_BUSY when another server answers on the socket, CONTROL_LISTEN when it cannot be made, or anything else is at its path.
  */
 export async function startControlServer(options: ControlServerOptions): Promise<ControlServer> {
   // Its libraries take a while: loaded now where somebody is going to ask for figures, else when somebody does.
   if (options.http !== null) await loadMetrics();
   const control = controlRoutes(options);
-  await removeStaleSocket(options.socket);
-  const listening = async (
-    app: FastifyInstance,
-    where: string,
-    address: { path: string } | { host: string; port: number },
-  ): Promise<void> => {
-    try {
-      await app.listen(address);
-    } catch (error) {
-      await app.close();
-      throw new KeelsonError('CONTROL_LISTEN', `cannot listen on ${where}`, {
-        found: error instanceof Error ? error.message : String(error),
-        expected: 'a directory this user may write to and an address that is free',
-        action: 'change [control] in the configuration',
-        cause: error,
-      });
-    }
+  const name = await listenOnSocket(control, options.socket);
+  const closeControl = async (): Promise<void> => {
+    await control.close();
+    name.remove();
   };
-  // The socket must not be open to others for even a moment: whoever connects may fail members.
-  const mask = process.umask(0o177);
-  try {
-    await listening(control, options.socket, { path: options.socket });
-  } finally {
-    process.umask(mask);
-  }
-  chmodSync(options.socket, 0o600);
-  if (options.http === null) return { httpPort: null, close: () => control.close() };
+  if (options.http === null) return { httpPort: null, close: closeControl };
 
   const { host, port } = options.http;
   const pages = readOnlyRoutes(options.target);
   guardPages(pages, host, options.hosts ?? []);
   try {
-    await listening(pages, `${host}:${port}`, { host, port });
+    await pages.listen({ host, port });
   } catch (error) {
-    await control.close();
-    throw error;
+    await Promise.all([closeControl(), pages.close()]);
+    throw cannotListen(`${host}:${port}`, error);
   }
   const httpPort = boundPort(pages, port);
   return {
     httpPort,
     async close() {
-      await Promise.all([control.close(), pages.close()]);
+      await Promise.all([closeControl(), pages.close()]);
     },
   };
 }
@@ -202,22 +180,31 @@ function stream(reply: FastifyReply, work: (onProgress: OnProgress) => Promise<u
   return reply.type('application/x-ndjson').send(lines);
 }
 
-/** A socket file that nobody answers on is left over from a crash, and would make listen fail for ever. */
-async function removeStaleSocket(path: string): Promise<void> {
-  const outcome = await new Promise<string>((resolve) => {
-    const probe = connect(path);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve('answered');
+/** Mode 0600: whoever connects may fail members. */
+async function listenOnSocket(app: FastifyInstance, path: string): Promise<SocketFile> {
+  try {
+    return await nameSocket(path, 0o600, async (unnamed) => void (await app.listen({ path: unnamed })));
+  } catch (error) {
+    await app.close();
+    if (!(error instanceof SocketPathTaken)) throw cannotListen(path, error);
+    const live = error.by === 'live socket';
+    throw new KeelsonError(live ? 'CONTROL_BUSY' : 'CONTROL_LISTEN', error.message, {
+      expected: live ? 'one server for one array' : 'a path for a socket at which nothing is yet',
+      action: live
+        ? 'stop it first (keelson stop), or give this array a control.socket of its own'
+        : 'correct control.socket, or move the file away: it is left as it is',
+      exit: live ? EXIT.refused : EXIT.usage,
+      cause: error,
     });
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'));
-  });
-  if (outcome === 'ECONNREFUSED') unlinkSync(path);
-  if (outcome !== 'answered') return;
-  throw new KeelsonError('CONTROL_BUSY', `another server answers on ${path}`, {
-    expected: 'one server for one array',
-    action: 'stop it first (keelson stop), or give this array a control.socket of its own',
-    exit: EXIT.refused,
+  }
+}
+
+function cannotListen(where: string, error: unknown): KeelsonError {
+  return new KeelsonError('CONTROL_LISTEN', `cannot listen on ${where}`, {
+    found: error instanceof Error ? error.message : String(error),
+    expected: 'a directory this user may write to and an address that is free',
+    action: 'change [control] in the configuration',
+    cause: error,
   });
 }
 

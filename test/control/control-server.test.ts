@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -113,6 +113,18 @@ test('a socket left over from a crash is replaced; a live one is not taken', asy
   t.teardown(() => server.close());
   await t.throwsAsync(startControlServer(options), { code: 'CONTROL_BUSY' });
   t.is((await new ControlClient(socket).status()).name, 'vault', 'the refused one did no harm');
+});
+
+test('control.socket that names a file is refused, the file stays, and nothing listens', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'keelson-file-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const socket = join(folder, 'letters.txt');
+  writeFileSync(socket, 'my letters');
+  const starting = startControlServer({ target: new FakeTarget(), socket, http: null, onStop: () => undefined });
+  const error = (await t.throwsAsync(starting, { code: 'CONTROL_LISTEN' })) as KeelsonError;
+  t.is(error.exit, 2);
+  t.regex(error.describe(), /exists and is not a socket.*correct control\.socket, or move the file away/);
+  t.is(readFileSync(socket, 'utf8'), 'my letters');
 });
 
 /** A bound socket whose listener is gone without unlinking: what kill -9 leaves. Made by renaming it away while the listener closes. */

@@ -58,8 +58,8 @@ export function writeDemonstration(own) {
   if (!existsSync(own.config)) writeFileSync(own.config, CONFIG);
 }
 
-export function hints(own) {
-  const uri = `nbd+unix:///demo?socket=${own.socket}`;
+/** uri: of the export that takes clients now. */
+export function hints(own, uri) {
   return `The demonstration array is in ${relative(process.cwd(), own.folder) || '.'}: ${MEMBERS} stripe members (4+2), ${JOURNALS} journal members, an embedded backup host.
 NBD URI: ${uri}
 In another terminal, try:

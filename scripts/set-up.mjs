@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { missingHeaders, missingTools } from './build-tools.mjs';
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const STAMP = '.keelson-stamp';
@@ -49,8 +50,16 @@ function giveUp() {
   process.exit(1);
 }
 
+/** Said before minutes of work end in a compiler's message. */
+function refuseWithoutTools() {
+  const missing = missingTools(process.env);
+  if (missing === '') return;
+  process.stderr.write(missing);
+  giveUp();
+}
+
 /** Progress goes to stderr: stdout belongs to the command that follows. */
-function step(title, command, args, env = process.env) {
+function step(title, command, args, env = process.env, advice = '') {
   process.stderr.write(`keelson: ${title}\n`);
   const started = Date.now();
   const result = spawnSync(command, args, {
@@ -66,7 +75,7 @@ function step(title, command, args, env = process.env) {
   }
   process.stderr.write(`${result.stdout ?? ''}${result.stderr ?? ''}`);
   process.stderr.write(`keelson: ${title}: failed (${result.error?.message ?? `exit status ${result.status ?? result.signal}`})\n`);
-  process.stderr.write(`  command: ${[command, ...args].join(' ')}\n`);
+  process.stderr.write(`  command: ${[command, ...args].join(' ')}\n${advice}`);
   giveUp();
 }
 
@@ -110,11 +119,13 @@ function install() {
   const modules = join(root, 'node_modules');
   if (stampOf(modules) === print) return print;
   if (!installedAsLocked()) {
+    refuseWithoutTools();
     step(
       'installing dependencies (npm ci; the native ones are compiled, about a minute)',
       'npm',
       ['ci', '--no-audit', '--no-fund', '--loglevel=error'],
       buildEnvironment(),
+      missingHeaders(process.execPath, headersPrefix()),
     );
     if (!installedAsLocked()) {
       process.stderr.write(
@@ -133,10 +144,11 @@ function buildAddon(lockPrint) {
   const sources = [join(root, 'binding.gyp'), ...filesUnder(join(root, 'native'), (name) => /\.(cc|cpp|c|h|hpp|S|gypi)$/.test(name))];
   const print = fingerprint(sources, lockPrint);
   if (stampOf(folder) === print && existsSync(join(folder, 'Release', 'keelson.node'))) return;
+  refuseWithoutTools();
   const args = [join(root, 'node_modules', 'node-gyp', 'bin', 'node-gyp.js'), 'configure', 'build', '--silent'];
   const prefix = headersPrefix();
   if (prefix !== '') args.push(`--nodedir=${prefix}`);
-  step('compiling the native addon', process.execPath, args, buildEnvironment());
+  step('compiling the native addon', process.execPath, args, buildEnvironment(), missingHeaders(process.execPath, prefix));
   writeStamp(folder, print);
 }
 

@@ -9,6 +9,7 @@ import { root, setUp } from './set-up.mjs';
 setUp();
 const main = join(root, 'dist', 'src', 'cli', 'main.js');
 let args = process.argv.slice(2);
+let onServing;
 const own = demonstration(process.cwd());
 
 if (args.length === 0) {
@@ -20,12 +21,16 @@ if (args.length === 0) {
     if (made.status !== 0) process.exit(made.status ?? 1);
     own.markCreated();
   }
-  process.stdout.write(hints(own));
   args = ['serve', '-c', own.config];
+  onServing = ([uri]) => process.stdout.write(hints(own, uri));
 } else if (!existsSync('keelson.toml') && existsSync(own.created)) {
   // `npm start -- status` speaks to the demonstration array unless there is a configuration of one's own.
   process.env.KEELSON_CONFIG ??= own.config;
 }
 
-process.argv = [process.argv[0], main, ...args];
-await import(pathToFileURL(main).href);
+const load = (file) => import(pathToFileURL(join(root, 'dist', 'src', 'cli', file)).href);
+const [{ processContext }, { runProcess }] = await Promise.all([load('context.js'), load('run-process.js')]);
+const context = processContext();
+// What to try is said when it can be tried.
+if (onServing !== undefined) context.onServing = onServing;
+await runProcess(args, context);

@@ -20,6 +20,7 @@ const VOLUME_PROGRAMS = { fio: 'fio', 'mkfs.btrfs': 'btrfs-progs', 'qemu-nbd': '
 export const addBench: AddVerb = (program, context) => {
   const bench = program
     .command('bench')
+    .helpCommand(false)
     .description('figures for this machine: of the erasure code and checksums, or of a whole array')
     .addHelpText('after', '\nExamples:\n  keelson bench parity --quick\n  keelson bench volume --help');
   addParity(bench, context);

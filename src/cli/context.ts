@@ -23,6 +23,8 @@ export interface CliContext {
   pause(delay_ms: number): Promise<void>;
   /** Calls back at each SIGTERM and SIGINT; the returned function ends that. */
   onSignal(callback: (signal: string) => void): () => void;
+  /** Called by `serve` when clients can connect. */
+  onServing?: (uris: readonly string[]) => void;
   /** Ends the process at once. */
   exit(status: number): void;
   /** Exit status of the verb when it ends without an error. */

@@ -44,6 +44,7 @@ export const addServe: AddVerb = (program, context) => {
           for (const uri of array.uris) context.stdout.write(`serving ${uri}\n`);
           if (figures !== null) context.stdout.write(`figures on ${figures}\n`);
         }
+        context.onServing?.(array.uris);
         fatal = await Promise.race([stopped, array.fatal]);
         await array.close();
       } finally {

@@ -1,6 +1,7 @@
 import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
+import type { LooseSections } from './loose-sections.js';
 import { formatSize } from './quantities.js';
 import { MEMBERS_MAX, type Parsed } from './schema.js';
 
@@ -16,23 +17,23 @@ export const RING_MEMBERS_MAX = 32;
 
 export type Report = (key: string, found: string, allowed: string) => void;
 
-/** What one key alone cannot show. Sections with mistakes of their own are left out (undefined): the others are still checked. */
-export function crossCheck(parsed: Parsed, directory: string, report: Report): void {
-  checkStripe(parsed, report);
+/** What one key alone cannot show. parsed: without the sections that have mistakes of their own (undefined); loose: what is right in those too. */
+export function crossCheck(parsed: Parsed, loose: LooseSections, directory: string, report: Report): void {
+  checkStripe(loose, report);
   checkJournal(parsed, report);
-  checkPlaces(parsed, directory, report);
-  checkBackup(parsed, directory, report);
+  checkPlaces(loose, directory, report);
+  checkBackup(loose, directory, report);
   checkSlab(parsed, report);
-  checkSockets(parsed, directory, report);
+  checkSockets(loose, directory, report);
 }
 
-function checkStripe({ stripe }: Parsed, report: Report): void {
-  if (stripe === undefined) return;
-  const count = stripe.members.length;
+function checkStripe({ stripe: { members, parity } }: LooseSections, report: Report): void {
+  if (members === undefined) return;
+  const count = members.length;
   if (count < 2) {
     report('stripe.members', count === 1 ? 'one member' : 'no member', 'at least 2 members: one with data, one with parity');
-  } else if (stripe.parity >= count) {
-    report('stripe.parity', `${stripe.parity} of ${count} members`, `1 to ${count - 1}: at least one of the ${count} members holds data`);
+  } else if (parity !== undefined && parity >= count) {
+    report('stripe.parity', `${parity} of ${count} members`, `1 to ${count - 1}: at least one of the ${count} members holds data`);
   }
 }
 
@@ -75,14 +76,15 @@ function checkJournal({ stripe, journal }: Parsed, report: Report): void {
 }
 
 /** The same device under two names is one device: links are followed. */
-function checkPlaces({ stripe, journal }: Parsed, directory: string, report: Report): void {
+function checkPlaces({ stripe, journal }: LooseSections, directory: string, report: Report): void {
   const seen = new Map<string, { key: string; written: string }>();
-  const lists: [string, readonly string[]][] = [
-    ['stripe.members', stripe?.members ?? []],
-    ['journal.members', journal?.members ?? []],
+  const lists: [string, readonly (string | undefined)[]][] = [
+    ['stripe.members', stripe.members ?? []],
+    ['journal.members', journal.members ?? []],
   ];
   for (const [list, members] of lists) {
     members.forEach((written, index) => {
+      if (written === undefined) return;
       const key = `${list}[${index}]`;
       const path = resolve(directory, written);
       const { stat, trouble } = lookAt(path);
@@ -133,8 +135,10 @@ function deviceIdentity(path: string, stat: Stats | undefined): string {
   }
 }
 
-function checkBackup({ backup }: Parsed, directory: string, report: Report): void {
+function checkBackup({ backup }: LooseSections, directory: string, report: Report): void {
   if (backup === undefined) return;
+  checkPassphraseFile(backup.passphraseFile, directory, report);
+  if (backup.url === undefined) return;
   if (backup.url.kind === 'sftp') {
     checkReadable('backup.identity', backup.identity, 'the private key that logs in at the backup host', directory, report);
     checkReadable(
@@ -154,9 +158,11 @@ function checkBackup({ backup }: Parsed, directory: string, report: Report): voi
         );
     }
   }
-  if (backup.passphraseFile !== '') {
-    checkReadable('backup.passphraseFile', backup.passphraseFile, 'a file with the passphrase, or "" for no encryption', directory, report);
-  }
+}
+
+function checkPassphraseFile(path: string | undefined, directory: string, report: Report): void {
+  if (path === undefined || path === '') return;
+  checkReadable('backup.passphraseFile', path, 'a file with the passphrase, or "" for no encryption', directory, report);
 }
 
 function checkReadable(key: string, path: string | undefined, what: string, directory: string, report: Report): void {
@@ -194,12 +200,12 @@ function checkSlab({ stripe, journal, memory }: Parsed, report: Report): void {
   }
 }
 
-function checkSockets({ export: exported, control }: Parsed, directory: string, report: Report): void {
+function checkSockets({ export: exported, control }: LooseSections, directory: string, report: Report): void {
   const seen = new Map<string, string>();
-  const sockets: [string, string][] = (exported?.nbd ?? []).flatMap((address, index): [string, string][] =>
-    address.kind === 'unix' ? [[`export.nbd[${index}]`, resolve(directory, address.path)]] : [],
+  const sockets: [string, string][] = (exported.nbd ?? []).flatMap((address, index): [string, string][] =>
+    address?.kind === 'unix' ? [[`export.nbd[${index}]`, resolve(directory, address.path)]] : [],
   );
-  if (control !== undefined) sockets.push(['control.socket', resolve(directory, control.socket)]);
+  if (control.socket !== undefined) sockets.push(['control.socket', resolve(directory, control.socket)]);
   for (const [key, path] of sockets) {
     const length = Buffer.byteLength(path);
     if (length > SOCKET_PATH_BYTES_MAX)
@@ -209,8 +215,8 @@ function checkSockets({ export: exported, control }: Parsed, directory: string, 
     else seen.set(path, key);
   }
   const tcp = new Map<string, string>();
-  exported?.nbd.forEach((address, index) => {
-    if (address.kind !== 'tcp' || address.port === 0) return;
+  exported.nbd?.forEach((address, index) => {
+    if (address?.kind !== 'tcp' || address.port === 0) return;
     const written = `${address.host}:${address.port}`;
     const first = tcp.get(written);
     if (first !== undefined) report(`export.nbd[${index}]`, `${written} a second time`, `each address once; it is ${first} already`);

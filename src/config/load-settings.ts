@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import { crossCheck } from './cross-checks.js';
 import { keyLines } from './key-lines.js';
+import { looseSections } from './loose-sections.js';
 import { ConfigError, type Mistake, nearest, quote } from './mistakes.js';
 import * as schema from './schema.js';
 import { type BackupSettings, type BackupTarget, DEFAULT_PATHS, type Settings } from './settings.js';
@@ -63,7 +64,11 @@ export function parseSettings(text: string, file: string): Settings {
   };
   const parsed = parseSections(document, report);
   const directory = dirname(resolve(file));
-  crossCheck(parsed, directory, report);
+  const wrong = new Set(mistakes.map(({ key }) => key));
+  crossCheck(parsed, looseSections(document), directory, (key, found, allowed) => {
+    // Said already, with more reason.
+    if (!wrong.has(key)) report(key, found, allowed);
+  });
   if (mistakes.length > 0) throw new ConfigError(mistakes.sort((a, b) => a.line - b.line));
   return assemble(parsed, resolve(file), directory);
 }

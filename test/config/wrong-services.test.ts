@@ -264,7 +264,7 @@ test('all mistakes are told at once, in the order of the file', (t) => {
   const error = t.throws(() => parseSettings(text, '/nonexistent/k.toml'), { instanceOf: ConfigError });
   t.deepEqual(
     error?.mistakes.map(({ line, key }) => `${line} ${key}`),
-    ['2 nme', '6 stripe.chunk', '8 export.durability', '10 drain.maxFill'],
-    'sections with mistakes of their own are not compared with others',
+    ['2 nme', '4 stripe.members[1]', '5 stripe.parity', '6 stripe.chunk', '8 export.durability', '10 drain.maxFill'],
+    'what is right in a section is checked beside what is wrong in it',
   );
 });

@@ -1,3 +1,5 @@
+import { getSystemErrorName } from 'node:util';
+
 /** Exit statuses of the command line (docs/operations.md). interrupted: as shells count a death by SIGINT. */
 export const EXIT = { done: 0, failed: 1, usage: 2, refused: 3, degraded: 4, unavailable: 5, interrupted: 130 } as const;
 export type ExitStatus = (typeof EXIT)[keyof typeof EXIT];
@@ -61,6 +63,15 @@ export class KeelsonError extends Error {
     if (error instanceof KeelsonError) return error;
     const message = error instanceof Error ? error.message : String(error);
     return new KeelsonError(code, message, { cause: error });
+  }
+}
+
+/** EIO, ENOSPC, ...: an error number of the kernel by its name, whichever its sign. */
+export function errnoName(errno: number): string {
+  try {
+    return getSystemErrorName(-Math.abs(errno));
+  } catch {
+    return `errno ${Math.abs(errno)}`;
   }
 }
 

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { systemClock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { BackupSettings, Settings } from '../config/settings.js';
+import type { DeviceProvider } from '../device/device.js';
 import { createDeviceProvider } from '../device/provider.js';
 import { createBackupClient } from '../drain/backup-client.js';
 import { arrayControl } from '../engine/array-control.js';
@@ -10,6 +11,7 @@ import { arrayFigures } from '../engine/array-figures.js';
 import { assembleArray } from '../engine/assemble.js';
 import { attachBackup } from '../engine/backup-attach.js';
 import { createArray } from '../engine/create.js';
+import type { EngineLog } from '../engine/log.js';
 import { restoreArray } from '../engine/restore-array.js';
 import { type Inspection, inspectDevice } from '../member/inspect.js';
 import { Slab } from '../memory/slab.js';
@@ -25,11 +27,11 @@ const INSPECT_SLAB_BYTES = 8 * 1024 * 1024;
 /** As often as the server tells the progress of its work. */
 const PROGRESS_MS = 250;
 
-/** Where the command line meets the engine: real devices, real threads, the real clock. Loaded only by the verbs that need it. */
-export async function loadEngine(): Promise<EnginePort> {
+/** Where the command line meets the engine: real devices, real threads, the real clock. Loaded only by the verbs that need it. devices: of the served array. */
+export async function loadEngine(devices: (slab: Slab) => DeviceProvider = createDeviceProvider): Promise<EnginePort> {
   return {
     createArray: (settings, options) => createArray({ settings, ...options, clock: systemClock, provider: createDeviceProvider }),
-    openArray,
+    openArray: (settings, { log }) => openArray(settings, log, devices),
     restoreArray: restore,
     inspectDevice: inspect,
   };
@@ -50,8 +52,8 @@ async function openBackup(settings: BackupSettings): Promise<{ make: (slab: Slab
   return { make: (slab) => createBackupClient({ slab, url, identity, knownHosts, compression, passphrase }), server };
 }
 
-const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<RunningArray> => {
-  const engine = await assembleArray({ settings, clock: systemClock, log, provider: createDeviceProvider });
+async function openArray(settings: Settings, log: EngineLog, devices: (slab: Slab) => DeviceProvider): Promise<RunningArray> {
+  const engine = await assembleArray({ settings, clock: systemClock, log, provider: devices });
   let server: EmbeddedServer | null = null;
   let nbd: NbdServer | null = null;
   try {
@@ -90,7 +92,7 @@ const openArray: EnginePort['openArray'] = async (settings, { log }): Promise<Ru
       await embedded?.close();
     },
   };
-};
+}
 
 const restore: EnginePort['restoreArray'] = async (settings: Settings, options) => {
   if (settings.backup === null) {

@@ -17,6 +17,13 @@ const EXIT_OF = {
   failed: EXIT.unavailable,
 } as const satisfies Record<ArrayState, number>;
 
+/** Troubles with which an array that has all its members does not work as it should. */
+const TROUBLES = new Set(['RING_FULL', 'JOURNAL_GONE', 'RING_WITHOUT_COPY', 'DESTAGE_BLOCKED']);
+
+function exitOf({ state, alarms }: ArrayStatus): ExitStatus {
+  return state === 'online' && alarms.some(({ code }) => TROUBLES.has(code)) ? EXIT.degraded : EXIT_OF[state];
+}
+
 export const addStatus: AddVerb = (program, context) => {
   defineVerb(program, {
     name: 'status',
@@ -68,10 +75,4 @@ async function watch(client: ControlClient, show: (status: ArrayStatus) => void,
   } finally {
     offSignal();
   }
-}
-
-/** A backup that is not there is a protection that is not there: 4, as for a member. So it is until the host has answered for the first time. */
-function exitOf(status: ArrayStatus): ExitStatus {
-  const away = status.drain.state === 'unreachable' || status.drain.state === 'connecting';
-  return status.state === 'online' && away ? EXIT.degraded : EXIT_OF[status.state];
 }

@@ -26,7 +26,7 @@ export function dashboardPage(status: ArrayStatus): string {
   const alarms = status.alarms.map((alarm) => `<div class="alarm">${escaped(alarm.message)}<br>${escaped(alarm.action)}</div>`).join('\n');
   const { journal, drain, rebuild } = status;
   const facts: [string, string][] = [
-    ['State', `${status.state}, ${protection(status)}`],
+    ['State', `${status.state}, ${status.protection === 'full' ? 'protected' : status.protection.toUpperCase()}`],
     ['Tolerance', `${status.tolerance.devices} more devices: ${status.tolerance.because}`],
     ['Volume', mebibytes(status.volume.bytes)],
     [
@@ -56,11 +56,4 @@ function mebibytes(bytes: number): string {
 
 function escaped(text: string): string {
   return text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
-}
-
-/** As `status` says it: of a host that was not heard of nobody knows what it has. */
-function protection({ protection: covered, drain }: ArrayStatus): string {
-  if (covered !== 'full') return covered.toUpperCase();
-  if (drain.state === 'unreachable') return 'BACKUP UNREACHABLE';
-  return drain.state === 'connecting' ? 'BACKUP NOT REACHED YET' : 'protected';
 }

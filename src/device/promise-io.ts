@@ -1,5 +1,4 @@
-import { getSystemErrorName } from 'node:util';
-import { KeelsonError } from '../base/errors.js';
+import { errnoName, KeelsonError } from '../base/errors.js';
 import type { Bytes, SlabOffset } from '../base/units.js';
 import type { Device } from './device.js';
 
@@ -7,7 +6,7 @@ import type { Device } from './device.js';
 export function ioError(device: Device, what: 'read' | 'write' | 'sync', result: number, offset?: Bytes): KeelsonError {
   const place = offset === undefined ? '' : ` at byte ${offset}`;
   return new KeelsonError(`DEVICE_${what.toUpperCase()}`, `${what} of ${device.path} failed${place}`, {
-    found: getSystemErrorName(result),
+    found: errnoName(result),
     action: 'look at the device: the kernel log says more; replace the member if it persists',
   });
 }

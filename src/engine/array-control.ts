@@ -4,6 +4,7 @@ import type { ArrayEngine } from './array-engine.js';
 import { arrayStatus } from './array-status.js';
 import { drainedLsn } from './backup-attach.js';
 import { failByHand, replaceMember } from './membership-change.js';
+import { absentMembers, lostMembersAdvice } from './lost-member-advice.js';
 import { estimateRebuild } from './rebuild-estimate.js';
 import type { RebuildProgress } from './rebuild-runner.js';
 
@@ -28,11 +29,9 @@ export function arrayControl(engine: ArrayEngine) {
         });
       }
       const total = loop.undrainedBytes();
-      const done = wait ? loop.drainAndConfirm() : loop.drainNow();
+      const done = loop.drainNow();
       if (!wait) {
         done.catch(() => undefined);
-        // What was asked for is done once the host is there. That it goes on now would not be true.
-        if (engine.link?.reach === 'unreachable' && engine.link.lastError !== null) throw engine.link.lastError;
         return { drainedLsn: drainedLsn(engine) };
       }
       await reporting(engine, done, () =>
@@ -59,11 +58,23 @@ export function arrayControl(engine: ArrayEngine) {
       return { ...outline, secondsEstimated: seconds, rates };
     },
 
-    rebuild: (onProgress: OnProgress) => {
+    rebuild: async (onProgress: OnProgress) => {
+      refuseWithoutDevice(engine);
       engine.rebuild.start();
       return rebuild(engine, onProgress);
     },
   };
+}
+
+/** That there is nothing to rebuild is true only of an array that has all its members. */
+function refuseWithoutDevice(engine: ArrayEngine): void {
+  const absent = absentMembers(engine);
+  if (absent.length === 0 || engine.rebuild.active) return;
+  throw new KeelsonError('REBUILD_NO_DEVICE', 'nothing can be rebuilt: the members that are lost have no device', {
+    found: absent.map((index) => `member ${index} (${engine.state.paths[index]})`).join(', '),
+    expected: 'a device to rebuild on',
+    action: lostMembersAdvice(engine),
+  });
 }
 
 async function rebuild(engine: ArrayEngine, onProgress: OnProgress): Promise<RebuildProgress | null> {

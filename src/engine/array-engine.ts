@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../base/clock.js';
-import { KeelsonError } from '../base/errors.js';
+import { errnoName, KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
 import { BLOCK_BYTES } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
@@ -14,9 +14,7 @@ import { PageAllocator } from '../memory/page-allocator.js';
 import type { Slab } from '../memory/slab.js';
 import type { Backup } from '../repository/backup.js';
 import { StripeLock, type StripeHold } from '../stripe/stripe-lock.js';
-import { AlarmLog } from './alarm-log.js';
-import { alarmsOf } from './alarms.js';
-import { absentMember, type ArrayState } from './array-state.js';
+import type { ArrayState } from './array-state.js';
 import type { BackupLink } from './backup-link.js';
 import { Checkpointer } from './checkpointer.js';
 import { DestageLoop } from './destage-loop.js';
@@ -24,7 +22,6 @@ import { DrainLoop } from './drain-loop.js';
 import { Fence } from './fence.js';
 import type { EngineLog } from './log.js';
 import { clearMemberAlarms } from './member-names.js';
-import { ReadPages } from './read-pages.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
@@ -54,6 +51,7 @@ const COPIES_RETRY_MS = 2000;
 interface TaskErrors {
   readonly readErrors: Uint32Array;
   readonly writeErrors: Uint32Array;
+  readonly writeErrno: Int32Array;
   readonly checksumErrors: Uint32Array;
 }
 
@@ -77,7 +75,7 @@ export class ArrayEngine {
   readonly destageLoop: DestageLoop;
   readonly replicator: Replicator;
   readonly rebuild: RebuildRunner;
-  readonly readPages: ReadPages;
+  readonly readPages: PageAllocator;
   readonly fetchPages: PageAllocator;
   link: BackupLink | null = null;
   drainer: Drainer | null = null;
@@ -86,7 +84,6 @@ export class ArrayEngine {
   readonly fatal: Promise<KeelsonError>;
   #fatal: (error: KeelsonError) => void = () => {};
   readonly #fencing = new Map<Member, Promise<void>>();
-  readonly #alarmLog: AlarmLog;
   #running = false;
   #copiesRetry: Timer | null = null;
 
@@ -130,7 +127,7 @@ export class ArrayEngine {
     pool.fence = () => this.fence.pass();
     this.checkpointer.settleTasks = () => pool.settled();
     this.checkpointer.stripesReach = () => Math.max(this.destager.reachSeq, this.rebuild.reachSeq);
-    this.readPages = new ReadPages(plan.reads);
+    this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
     this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
     this.recovery = new BlockRecovery({
       state,
@@ -195,9 +192,6 @@ export class ArrayEngine {
       this.#journalMemberFailed(position, errno, 'journal copy'),
     );
     this.rebuild = new RebuildRunner(this, plan.rebuild);
-    this.#alarmLog = new AlarmLog(() => alarmsOf(this), log);
-    this.destageLoop.onTick = () => this.#alarmLog.look();
-    state.onAlarms = () => this.#alarmLog.lookSoon();
   }
 
   /** Takes the backup into use; before it is called, or without it, the array is unprotected. */
@@ -237,13 +231,11 @@ export class ArrayEngine {
     if (this.#trustFrom === 0 || this.journal.destagedSeq < this.#trustFrom) return;
     this.#trustFrom = 0;
     this.state.trustAll();
-    this.state.clear('DESTAGE_BLOCKED');
   }
 
   /** Starts the movers. */
   start(): void {
     this.#running = true;
-    this.#alarmLog.start();
     this.destageLoop.start();
     this.drainLoop?.start();
     void this.link?.connect().then(() => this.drainLoop?.kick());
@@ -317,7 +309,12 @@ export class ArrayEngine {
       const failures = outcome.writeErrors[i] as number;
       if (failures === 0) continue;
       member.writeErrors += failures;
-      fences.push(this.failMember(member, new KeelsonError('DEVICE_WRITE', `writes to ${member.device.path} failed`)));
+      fences.push(
+        this.failMember(
+          member,
+          new KeelsonError('DEVICE_WRITE', `writes to ${member.device.path} failed`, { found: errnoName(outcome.writeErrno[i] as number) }),
+        ),
+      );
     }
     await Promise.all(fences);
   }
@@ -327,7 +324,7 @@ export class ArrayEngine {
     member.writeErrors++;
     return this.failMember(
       member,
-      new KeelsonError('DEVICE_WRITE', `${doing} on ${member.device.path} failed`, { found: `errno ${errno}` }),
+      new KeelsonError('DEVICE_WRITE', `${doing} on ${member.device.path} failed`, { found: errnoName(errno) }),
     );
   }
 
@@ -342,8 +339,7 @@ export class ArrayEngine {
     clearMemberAlarms(this.state, member.index);
     this.state.raise(
       `MEMBER_FAILED_${member.index}`,
-      `member ${member.index} (${path}) failed: ${error.message}`,
-      `keelson replace ${member.index} NEW-DEVICE`,
+      `member ${member.index} (${path}) failed: ${error.message}${error.found === undefined ? '' : `: ${error.found}`}`,
     );
     const position = this.journal.members.indexOf(member);
     if (position >= 0) this.journal.excludeMember(position);
@@ -427,7 +423,6 @@ export class ArrayEngine {
     this.beginStop();
     await this.volume.stop();
     this.#running = false;
-    this.#alarmLog.stop();
     this.#copiesRetry?.cancel();
     await this.drainLoop?.stop();
     await this.rebuild.stop();
@@ -444,4 +439,9 @@ export class ArrayEngine {
     for (const member of this.state.members) if (member) await member.device.close();
     await this.parts.provider.close();
   }
+}
+
+/** Stands in the journal's member list for one that is not there: never online, never touched. */
+function absentMember(index: number): Member {
+  return { index, role: 'journal', state: 'missing' } as Member;
 }

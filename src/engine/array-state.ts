@@ -49,6 +49,8 @@ export class ArrayState {
   publishEpoch = 0;
   /** Set when the array cannot go on at all. */
   failure: KeelsonError | null = null;
+  /** Places whose own device is there, and was away while the array went on: it may be taken for them again, not read as it is. */
+  readonly returned = new Set<number>();
   readonly #alarms = new Map<string, Alarm>();
 
   constructor(
@@ -218,24 +220,16 @@ export class ArrayState {
     this.untrustedStripes = 0;
   }
 
-  /** Called after each of the two. */
-  onAlarms: () => void = () => {};
-
-  raise(code: string, message: string, action: string): void {
+  /** action left out: it depends on how things stand when somebody asks (alarms.ts). */
+  raise(code: string, message: string, action = ''): void {
     this.#alarms.set(code, { code, message, action });
-    this.onAlarms();
   }
 
   clear(code: string): void {
-    if (this.#alarms.delete(code)) this.onAlarms();
+    this.#alarms.delete(code);
   }
 
   get alarms(): Alarm[] {
     return [...this.#alarms.values()];
   }
-}
-
-/** Stands in the journal's member list for one that is not there: never online, never touched. */
-export function absentMember(index: number): Member {
-  return { index, role: 'journal', state: 'missing' } as Member;
 }

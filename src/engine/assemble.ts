@@ -20,6 +20,7 @@ import type { StripePool, StripePoolOptions } from '../stripe/stripe-pool.js';
 import { ArrayEngine } from './array-engine.js';
 import { ArrayState } from './array-state.js';
 import { systemRandom } from './create.js';
+import { withLastResort } from './last-resort.js';
 import type { EngineLog } from './log.js';
 import { describePlace, pathOfAbsent, raiseRebuilding } from './member-names.js';
 import { planSlab, stripeThreads } from './slab-plan.js';
@@ -82,7 +83,7 @@ export async function assembleArray(options: AssembleOptions): Promise<ArrayEngi
     for (const member of found) await member.device?.close();
     await provider.close();
     log.debug({ error: KeelsonError.from(error).describe() }, 'assembly failed');
-    throw error;
+    throw withLastResort(KeelsonError.from(error), settings);
   }
 }
 
@@ -112,7 +113,7 @@ function checkProtection(settings: Settings, state: ArrayState, restoring: boole
   if (state.protection === 'seeding' && !restoring) {
     throw new KeelsonError('RESTORE_UNFINISHED', 'the restore of this array did not finish', {
       found: 'members without the whole image',
-      action: 'run keelson restore --force again',
+      action: 'keelson restore --force',
       exit: EXIT.unavailable,
     });
   }
@@ -143,7 +144,6 @@ function cast(settings: Settings, membership: Membership, log: EngineLog): Cast 
     const record = checkpoint.members.find((row) => row.index === index);
     if (record === undefined)
       throw new KeelsonError('ARRAY_TABLE', `the member table has no row for member ${index}`, {
-        action: 'restore from the backup',
         exit: EXIT.unavailable,
       });
     const verdict = verdicts.find(({ verdict: kind, record: row }) => kind === 'usable' && row?.index === index);
@@ -250,11 +250,9 @@ function raiseAlarms(state: ArrayState, membership: Membership): void {
     const path = state.paths[record.index] as string;
     const problem = membership.verdicts.find(({ found }) => found.path === path)?.problem;
     const why = problem ? `: ${problem.message} (${problem.code})` : '';
-    state.raise(
-      `MEMBER_FAILED_${record.index}`,
-      `member ${record.index} (${describePlace(path, record.uuid)}) is ${record.state}${why}`,
-      `keelson replace ${record.index} NEW-DEVICE`,
-    );
+    const place = describePlace(path, record.uuid);
+    state.raise(`MEMBER_FAILED_${record.index}`, `member ${record.index} (${place}) is ${record.state}${why}`);
+    if (problem?.code === 'MEMBER_STALE') state.returned.add(record.index);
   }
 }
 
@@ -319,13 +317,8 @@ async function recover(engine: ArrayEngine, membership: Membership, arrayTag: nu
   state.lostBeforeCrashFrom = lostBeforeCrashFrom(state, checkpoint);
   await engine.replicator.run();
   engine.trustAfter(journal.headSeq);
-  const whole = await engine.destageLoop.drainAll();
-  if (!whole)
-    state.raise(
-      'DESTAGE_BLOCKED',
-      'journaled writes could not be applied to the stripes yet',
-      'replace the lost members; until then the ring keeps the writes',
-    );
+  // What it cannot apply stays in the ring: status says why (DESTAGE_BLOCKED).
+  await engine.destageLoop.drainAll();
   const ms = Math.round(parts.clock.now() - started);
   log.info(
     { segments: report.segments, batches: report.batches, lastLsn: report.lastLsn, ms, clean: checkpoint.cleanShutdown },

@@ -17,7 +17,8 @@ export function attachBackup(engine: ArrayEngine, backup: Backup): void {
       epoch: engine.journal.epoch,
       writer,
       volumeBytes: engine.volumeBytes,
-      create: true,
+      // Not in place of one that is away (an unmounted file system): a new one gets what the ring has, and that is no longer everything.
+      create: state.protection !== 'full' || engine.journal.tailSeq === 1,
       drainedLsn: drainedLsn(engine),
     }),
     (found) => accept(engine, found),
@@ -42,7 +43,7 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     state.raise(
       'NEEDS_SEEDING',
       'the backup does not hold what was written before it was attached',
-      'seeding is not built yet: restore into a new array, or create the array with its backup',
+      'make another array with this [backup] (keelson create) and copy the volume to it; take [backup] out of the configuration of this one',
     );
     throw new KeelsonError('BACKUP_NEEDS_SEEDING', 'the repository does not hold the whole volume', {
       found: `head LSN ${found.headLsn}`,
@@ -55,7 +56,7 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
       engine,
       `a segment up to LSN ${found.headLsn}, published under epoch ${found.segmentEpoch}`,
       `none from under a later epoch than ${state.publishEpoch}, the last that this array published under`,
-      'another process went on with this repository, from a copy of the array perhaps: docs/operations.md, "Another process has taken the backup"',
+      'put the files of the repository back as they were before another process (a copy of the array?) wrote there, then start the server again',
     );
   if (found.headLsn === cursorLsn) return;
   for (let seq = journal.tailSeq; seq < journal.headSeq; seq++) {
@@ -75,16 +76,12 @@ async function accept(engine: ArrayEngine, found: BackupState): Promise<void> {
     engine,
     `repository head LSN ${found.headLsn}`,
     `LSN ${cursorLsn}, up to which the array is drained, or one that the ring can continue from`,
-    'was the repository restored from an older copy, or is it written by another array?',
+    'put the newer files of the repository back, then start the server again',
   );
 }
 
 function mismatch({ state }: ArrayEngine, found: string, expected: string, action: string): KeelsonError {
-  state.raise(
-    'BACKUP_MISMATCH',
-    `the repository and the array do not fit together: found ${found}; expected ${expected}`,
-    `${action}; keelson status goes on showing what is not drained`,
-  );
+  state.raise('BACKUP_MISMATCH', `the repository and the array do not fit together: found ${found}; expected ${expected}`, action);
   return new KeelsonError('BACKUP_AHEAD', 'the repository and the array do not fit together', { found, expected, action });
 }
 

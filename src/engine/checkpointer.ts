@@ -181,7 +181,7 @@ export class Checkpointer {
     const targets = state.present();
     if (targets.length === 0) {
       state.failure = new KeelsonError('ARRAY_FAILED', 'no member is left to write to', {
-        action: 'restore from the backup',
+        action: 'bring the members back (power, cables), then start the server again: keelson serve',
         exit: EXIT.unavailable,
       });
       throw state.failure;

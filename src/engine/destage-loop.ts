@@ -35,8 +35,6 @@ export class DestageLoop {
   #failing = false;
   /** Why the last pass did not go on; null while it does. */
   blocked: KeelsonError | null = null;
-  /** Called once a second, whether there is anything to destage or not. */
-  onTick: () => void = () => {};
   /** Called when a pass could not go on: writers may be waiting for room that only spilling gives. */
   onBlocked: () => void = () => {};
 
@@ -55,7 +53,6 @@ export class DestageLoop {
 
   #tick(): void {
     if (this.#stopped) return;
-    this.onTick();
     const idle = this.#lsnAtTick === this.#journal.nextLsn;
     this.#lsnAtTick = this.#journal.nextLsn;
     if (idle && this.#journal.nextLsn > 1) {
@@ -114,9 +111,7 @@ export class DestageLoop {
         this.#journal.spilling = false;
         return true;
       }
-      this.blocked = new KeelsonError('DESTAGE_BLOCKED', 'journaled writes cannot be applied to the stripes now', {
-        action: 'replace the lost members; until then the ring keeps the writes',
-      });
+      this.blocked = new KeelsonError('DESTAGE_BLOCKED', 'journaled writes cannot be applied to the stripes now');
     } catch (error) {
       this.blocked = KeelsonError.from(error);
       if (!this.#failing) this.#log.error({ error: this.blocked.describe() }, 'destaging stopped');

@@ -11,7 +11,7 @@ import { memberPaths } from './assemble.js';
 import { layoutOf } from './create.js';
 import { clearMemberAlarms, memberNamed, raiseRebuilding, samePath } from './member-names.js';
 import { checkNewDevice, NewDevice } from './new-device.js';
-import { backupCover, computeTolerance } from './tolerance.js';
+import { computeTolerance } from './tolerance.js';
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
 export async function failByHand(engine: ArrayEngine, name: string, force: boolean): Promise<void> {
@@ -19,7 +19,7 @@ export async function failByHand(engine: ArrayEngine, name: string, force: boole
   const index = named(engine, name);
   const member = state.members[index];
   if (!member || member.state === 'failed') return;
-  const tolerance = computeTolerance(state, journal, backupCover(engine));
+  const tolerance = computeTolerance(state, journal, engine.servingBackup() !== null);
   if (tolerance.devices === 0 && !force) {
     throw new KeelsonError('WOULD_LOSE_DATA', `failing member ${index} could lose acknowledged writes`, {
       found: tolerance.because,

@@ -4,12 +4,12 @@ import type { Journal } from '../journal/journal.js';
 import { NOT_IN_RING, ZEROED } from '../journal/ring-index.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import type { Member } from '../member/member-api.js';
+import type { PageAllocator } from '../memory/page-allocator.js';
 import type { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
 import { CRC_LOST, CRC_UNWRITTEN, integrityEntry } from '../stripe/geometry.js';
 import type { ArrayState } from './array-state.js';
 import type { ReadDone, ReadPayload } from './block-volume.js';
-import { heldPages, type ReadPages } from './read-pages.js';
 
 /** Brings blocks that the fast path could not have: blocks[i] to slab page pages[i]. Resolves to one error or null a block. */
 export type SlowRead = (blocks: Float64Array, pages: Uint32Array) => Promise<(KeelsonError | null)[]>;
@@ -67,11 +67,11 @@ export class ReadPath {
   readonly counters: ReadCounters = { reads: 0, bytes: 0, fromRing: 0, slowBlocks: 0 };
   readonly #state: ArrayState;
   readonly #journal: Journal;
-  readonly #pages: ReadPages;
+  readonly #pages: PageAllocator;
   readonly #slow: SlowRead;
   #inFlight = 0;
 
-  constructor(slab: Slab, state: ArrayState, journal: Journal, pages: ReadPages, slow: SlowRead) {
+  constructor(slab: Slab, state: ArrayState, journal: Journal, pages: PageAllocator, slow: SlowRead) {
     this.slab = slab;
     this.#state = state;
     this.#journal = journal;
@@ -79,8 +79,9 @@ export class ReadPath {
     this.#slow = slow;
   }
 
-  get bytesMax(): Bytes {
-    return this.#pages.large.pages * BLOCK_BYTES;
+  /** Reads that wait for slab memory. */
+  get waiting(): number {
+    return this.#pages.waiting;
   }
 
   get inFlight(): number {
@@ -92,7 +93,7 @@ export class ReadPath {
     this.#inFlight++;
     this.counters.reads++;
     this.counters.bytes += length;
-    this.#pages.of(length).allocate(heldPages(request), (memory) => {
+    this.#pages.allocate(request.pages, (memory) => {
       request.memory = memory;
       this.#start(request);
     });
@@ -100,7 +101,7 @@ export class ReadPath {
 
   free(request: ReadRequest): void {
     if (request.memory < 0) return;
-    this.#pages.of(request.length).free(request.memory, heldPages(request));
+    this.#pages.free(request.memory, request.pages);
     request.memory = -1;
   }
 
@@ -234,7 +235,7 @@ export class ReadPath {
 
 export function dataUnavailable(block: BlockIndex, why: string): KeelsonError {
   return new KeelsonError('DATA_UNAVAILABLE', `block ${block} cannot be had: ${why}`, {
-    action: 'see keelson status; rebuild or restore',
+    action: 'keelson status says which members are lost, and what to do about each',
     exit: EXIT.unavailable,
   });
 }

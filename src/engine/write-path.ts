@@ -69,6 +69,8 @@ export class WritePath {
   readonly #queue: Append[] = [];
   readonly #merging = new Map<BlockIndex, Merge[]>();
   #stalledSince = -1;
+  /** When the first request of the queue came there, or last found room for a part of it. */
+  #movedAt = 0;
   #pumping = false;
   /** Set when no write may be taken any more. */
   refusal: KeelsonError | null = null;
@@ -85,6 +87,11 @@ export class WritePath {
   /** Requests that wait for room. */
   get waiting(): number {
     return this.#queue.length;
+  }
+
+  /** Since when the request that waits longest has found no room at all; null: none waits. */
+  get stuckSince(): number | null {
+    return this.#queue.length === 0 ? null : this.#movedAt;
   }
 
   write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void {
@@ -146,7 +153,9 @@ export class WritePath {
     merge: Merge | null = null,
   ): void {
     this.#queue.push({ block, count, payload, at, fua, done, merge });
-    if (this.#queue.length === 1) this.pump();
+    if (this.#queue.length > 1) return;
+    this.#movedAt = this.#clock.now();
+    this.pump();
   }
 
   /** Takes what there is room for. Called with every new request and whenever room may have appeared. */
@@ -180,6 +189,7 @@ export class WritePath {
       while (op.count > 0) {
         const room = this.#journal.writeRoom(false);
         if (room === 0) return false;
+        this.#movedAt = this.#clock.now();
         if (op.payload === null) {
           if (this.#journal.index.zeroExtents >= ZERO_EXTENTS_MAX) return false;
           const n = Math.min(op.count, ENTRY_BLOCKS_MAX);

@@ -234,5 +234,5 @@ export class GroupCommit {
 }
 
 function gone(what: string): KeelsonError {
-  return new KeelsonError('JOURNAL_GONE', what, { action: 'replace a journal member' });
+  return new KeelsonError('JOURNAL_GONE', what, { action: 'keelson status says which member to replace; do not stop the server before' });
 }

@@ -135,7 +135,7 @@ export class Journal {
 
   /** Null while writes can be journaled. */
   get deadReason(): KeelsonError | null {
-    return this.#dead;
+    return this.#dead ?? (this.onlineMask() === 0 ? journalGone() : null);
   }
 
   isOnline(position: number): boolean {
@@ -187,7 +187,7 @@ export class Journal {
     }
     const copies = this.chooseCopies(this.headSeq);
     if (copies === 0) {
-      this.#dead = new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', { action: 'replace a journal member' });
+      this.#dead = journalGone();
       throw this.#dead;
     }
     const slot = this.table.slotOf(this.headSeq);
@@ -333,7 +333,7 @@ export class Journal {
     this.close();
     this.#placeEmptySegment();
     if (this.chooseCopies(this.headSeq) === 0) {
-      this.#dead ??= new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', { action: 'replace a journal member' });
+      this.#dead ??= journalGone();
       this.#options.hooks.space();
     }
   }
@@ -409,4 +409,10 @@ export class Journal {
   get idle(): boolean {
     return this.#gatherAt < 0 && this.#commit.idle;
   }
+}
+
+function journalGone(): KeelsonError {
+  return new KeelsonError('JOURNAL_GONE', 'no journal member is left to take writes', {
+    action: 'keelson status says which member to replace; do not stop the server before',
+  });
 }

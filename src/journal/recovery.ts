@@ -110,6 +110,7 @@ class RingWalker {
     if (seq < destagedSeq || seq < drainedSeq || seq < this.#reachSeq || this.#lastLsn < knownLsn) {
       const needed = Math.max(destagedSeq, drainedSeq, this.#reachSeq) - 1;
       throw damaged(
+        this.#journal,
         `ring segment ${seq} cannot be read on any journal member`,
         `segments ${tailSeq} to ${needed} of the ring, up to LSN ${knownLsn}`,
       );
@@ -118,7 +119,7 @@ class RingWalker {
       throw new KeelsonError('JOURNAL_LOST', 'the ring journal may hold acknowledged writes on members that are not here', {
         found: `no member that ring segment ${seq} would be on`,
         expected: 'at least one of them: without it what the stripes and the backup hold may be older than what was acknowledged',
-        action: 'bring back a missing journal member; if there is none, restore from the backup',
+        action: bringBack(journal),
         exit: EXIT.unavailable,
       });
     }
@@ -150,7 +151,7 @@ class RingWalker {
       if ((results[i] as number) < 0) this.#failed.set(position, -(results[i] as number));
     });
     if (online.length > 0 && online.every((position) => this.#failed.has(position))) {
-      throw damaged('no journal member could be flushed', 'at least one journal member that takes an fdatasync');
+      throw damaged(this.#journal, 'no journal member could be flushed', 'at least one journal member that takes an fdatasync');
     }
   }
 
@@ -194,13 +195,18 @@ class RingWalker {
     // It has a right checksum and its place in the log: ending the log before it would drop what was acknowledged.
     if (found === null && copies.impossible !== '')
       throw damaged(
+        this.#journal,
         `the batch at block ${at} of ring segment ${seq} has a right checksum over ${copies.impossible}`,
         'numbers that can be',
       );
     const flushed = copies.saysFlushed(found === null ? at : at + 1, this.#lastLsn + 1) || (await this.#laterSaysFlushed(seq + 1));
     if (!flushed) return null;
     if (found === null)
-      throw damaged(`the batch at block ${at} of ring segment ${seq} is damaged on every journal member`, 'a whole header on one of them');
+      throw damaged(
+        this.#journal,
+        `the batch at block ${at} of ring segment ${seq} is damaged on every journal member`,
+        'a whole header on one of them',
+      );
     const first = copies.slot * this.#journal.segmentBlocks + at + 1;
     for (const p of found.missing) this.#lostPlaces.push(first + p);
     return found;
@@ -303,6 +309,7 @@ class RingWalker {
     const mask = await this.#complete(seq, used, memory, whole);
     if (mask === 0)
       throw damaged(
+        this.#journal,
         `ring segment ${seq} is whole on no single journal member, and none takes it`,
         'one journal member that can be written',
       );
@@ -359,13 +366,19 @@ class RingWalker {
   }
 }
 
-function damaged(found: string, expected: string): KeelsonError {
+function damaged(journal: Journal, found: string, expected: string): KeelsonError {
   return new KeelsonError('JOURNAL_DAMAGED', 'the ring journal holds acknowledged writes that cannot be read', {
     found,
     expected,
-    action: 'bring back a missing journal member; if there is none, restore from the backup',
+    action: bringBack(journal),
     exit: EXIT.unavailable,
   });
+}
+
+function bringBack(journal: Journal): string {
+  const absent = journal.members.flatMap(({ index }, position) => (journal.isOnline(position) ? [] : [index]));
+  if (absent.length === 0) return 'no journal member is missing: what it lacks is nowhere on the members';
+  return `bring back ${absent.length === 1 ? '' : 'one of '}member ${absent.join(', ')}, by its cable or its path in the configuration, and start again: nothing was changed`;
 }
 
 function bitCount(mask: number): number {

@@ -6,7 +6,7 @@ import type { FoundMember } from './member.js';
  * What assembly does with a device:
  * usable     it takes part; online, or rebuilding from record.rebuiltStripes on
  * spare      a spare of this array
- * stale      it was away while writes went on: only what it missed is copied, but nothing is read from it before
+ * stale      it was away while writes went on: nothing is read from it, and it is rebuilt when it is taken again
  * replaced   its place in the member table is another device's now
  * foreign    a member of another array, or of another shape
  * duplicate  another device claims to be the same member
@@ -51,7 +51,7 @@ export function assessMembership(found: readonly FoundMember[], arrayUuid?: stri
     throw new KeelsonError('ARRAY_NOT_FOUND', 'none of the devices is a member of the array', {
       found: found.map((member) => `${member.path}: ${member.error?.message ?? `array ${member.superblock?.shape.arrayUuid}`}`).join('; '),
       expected: arrayUuid === undefined ? 'Keelson members' : `members of array ${arrayUuid}`,
-      action: 'check the paths in the configuration, or create the array',
+      action: 'correct the paths in the configuration; if there is no array yet: keelson create',
       exit: 5,
     });
   }
@@ -108,7 +108,7 @@ export function refuseDoubtful({ verdicts, checkpoint }: Membership): void {
         .join('; '),
       expected: 'one device a member',
       action:
-        'if one is a copy of the other (a clone, a snapshot, the old disk after ddrescue), take the one that is not to be used out of the configuration; if they are one device by two names, list it once. Nothing was written',
+        'if one is a copy of the other (a clone, a snapshot, the old disk after ddrescue), write the path of the member that belongs there in the place of the one that is not to be used; if they are one device by two names, do so for one of the names. Nothing was written',
       exit: EXIT.refused,
     });
   }
@@ -155,7 +155,7 @@ function epochVerdict(
         `${member.path} was away while the array went on`,
         found,
         expected,
-        'leave it in: what it missed is copied to it',
+        `keelson replace ${record.index} ${member.path}: it is rebuilt as a whole`,
       ),
     );
   if (record.state === 'failed' || record.state === 'missing') return stale(`state ${record.state} at epoch ${checkpoint.epoch}`, 'online');
@@ -205,7 +205,7 @@ function newestCheckpoint(ours: readonly FoundMember[]): Checkpoint {
   if (newest !== null) return newest;
   throw new KeelsonError('ARRAY_NO_CHECKPOINT', 'not one of the members holds a whole checkpoint', {
     found: ours.map(({ path, checkpointError }) => `${path}: ${checkpointError?.describe() ?? 'none'}`).join('; '),
-    action: 'look at the members with keelson inspect; restore from the backup',
+    action: 'keelson inspect DEVICE shows what a member still holds',
     exit: 5,
   });
 }

@@ -177,7 +177,7 @@ export class RepositoryFiles {
       throw new KeelsonError('BACKUP_MISSING', `there is no repository at ${this.#target.url}`, {
         found: 'an empty directory',
         expected: `a ${CONFIG_NAME} file`,
-        action: 'correct backup.url; is the file system of the backup host mounted?',
+        action: 'mount the file system of the backup host, or correct backup.url',
       });
     }
     const key = this.#passphrase === '' ? null : RepositoryKey.generate();

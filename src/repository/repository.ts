@@ -144,11 +144,6 @@ export class Repository implements Backup {
     return Float64Array.from(pairs);
   }
 
-  async confirm(): Promise<void> {
-    assert(!this.#publishing, 'confirm does not run beside publish');
-    await this.#refuseChanged(this.#writable());
-  }
-
   async putMetadata(name: string, bytes: Uint8Array): Promise<void> {
     const opened = this.#writable();
     await this.#refuseFenced(opened);
@@ -308,7 +303,7 @@ export class Repository implements Backup {
   #missing(): KeelsonError {
     return new KeelsonError('BACKUP_MISSING', `there is no repository at ${this.target}`, {
       found: 'no HEAD',
-      action: 'correct backup.url',
+      action: 'mount the file system of the backup host, or correct backup.url',
     });
   }
 }

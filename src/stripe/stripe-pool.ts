@@ -60,6 +60,8 @@ export interface StripeOutcome {
   /** Per data member: I/O errors of reads, of writes, and checksum mismatches met in this task. */
   readonly readErrors: Uint32Array;
   readonly writeErrors: Uint32Array;
+  /** Per data member: the number of the last error of a write; 0: none. */
+  readonly writeErrno: Int32Array;
   readonly checksumErrors: Uint32Array;
   /** Bytes read from and written to members. */
   readonly bytesRead: number;

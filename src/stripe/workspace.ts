@@ -32,6 +32,7 @@ export interface Scratch {
 export interface Tally {
   readonly readErrors: Uint32Array;
   readonly writeErrors: Uint32Array;
+  readonly writeErrno: Int32Array;
   readonly checksumErrors: Uint32Array;
   bytesRead: number;
   bytesWritten: number;
@@ -230,7 +231,7 @@ export class Workspace {
     const written = ops.count;
     for (let o = 0; o < written; o++) {
       if (ops.succeeded(o)) this.tally.bytesWritten += ops.length(o);
-      else this.#failWrite(ops.places[o] as number);
+      else this.#failWrite(ops.places[o] as number, ops.results[o] as number);
     }
     if (sync && written > 0) this.#syncWritten(written);
     ops.clear();
@@ -325,8 +326,10 @@ export class Workspace {
     }
   }
 
-  #failWrite(place: number): void {
-    (this.tally.writeErrors[this.member[place] as number] as number)++;
+  #failWrite(place: number, result: number): void {
+    const member = this.member[place] as number;
+    (this.tally.writeErrors[member] as number)++;
+    this.tally.writeErrno[member] = Math.max(0, -result);
     this.writeFailed[place] = 1;
   }
 
@@ -342,7 +345,10 @@ export class Workspace {
       ops.addControl(RING_SYNC, this.view.handle[member] as number, place);
     }
     ops.run(this.#io);
-    for (let o = 0; o < ops.count; o++) if ((ops.results[o] as number) < 0) this.#failWrite(ops.places[o] as number);
+    for (let o = 0; o < ops.count; o++) {
+      const result = ops.results[o] as number;
+      if (result < 0) this.#failWrite(ops.places[o] as number, result);
+    }
   }
 
   #reserve(count: number): void {
@@ -363,6 +369,7 @@ function newTally(members: number): Tally {
   return {
     readErrors: new Uint32Array(members),
     writeErrors: new Uint32Array(members),
+    writeErrno: new Int32Array(members),
     checksumErrors: new Uint32Array(members),
     bytesRead: 0,
     bytesWritten: 0,

@@ -111,7 +111,7 @@ export function denied(url: string, what: string, cause: unknown): KeelsonError 
 export function directoryMissing(url: string): KeelsonError {
   return new KeelsonError('BACKUP_MISSING', `there is no directory at ${url}`, {
     expected: 'an existing directory',
-    action: 'mount the file system or correct backup.url',
+    action: 'mount the file system of the backup host, or correct backup.url',
   });
 }
 

@@ -53,12 +53,19 @@ const ARGUMENT = /^(--[a-z-]+|\d+|[A-Z][A-Z-]*|\$\{[^}]*\}|\/\S+|newest)$/;
 export function commandsIn(text: string): readonly (readonly string[])[] {
   return [...text.matchAll(/(?<![\w./-])keelson ((?:\$\{[^}]*\}|[^\s;,)`"'\\]+)(?: (?:\$\{[^}]*\}|[^\s;,)`"'\\]+))*)/g)].flatMap(
     (match) => {
-      const [verb = '', ...rest] = (match[1] as string).replace(/[.:]+$/, '').split(/ (?![^{]*\})/);
+      const [verb = '', ...rest] = words((match[1] as string).split(/ (?![^{]*\})/));
       if (!/^[a-z]+$/.test(verb)) return [];
       const end = rest.findIndex((word) => !ARGUMENT.test(word));
       return [[verb, ...(end < 0 ? rest : rest.slice(0, end))]];
     },
   );
+}
+
+/** A colon or a full stop ends the command. */
+function words(found: readonly string[]): readonly string[] {
+  const last = found.findIndex((word) => /[.:]$/.test(word));
+  const own = last < 0 ? found : found.slice(0, last + 1);
+  return own.map((word) => word.replace(/[.:]+$/, ''));
 }
 
 /** What stands behind our name in a message without being a verb: names of threads, keys and exports. */

@@ -1,12 +1,15 @@
 import type { KeelsonError } from '../base/errors.js';
 import type { Bytes, Lsn } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
+import type { ArrayPlan } from '../engine/array-plan.js';
 import type { ControlTarget, OnProgress } from '../control/control-target.js';
 
 /** The one place where the command line meets the engine; every verb that needs an array of its own goes through it. Errors are KeelsonError. */
 export interface EnginePort {
   /** Writes superblocks. Refuses (exit 3) members that hold anything unless force. */
   createArray(settings: Settings, options: CreateOptions): Promise<CreateReport>;
+  /** What createArray would make of the configuration and of the members that there are. Touches nothing. */
+  planArray(settings: Settings): Promise<ArrayPlan>;
   /** Assembles, recovers and exports. Resolves when every address of settings.export takes clients. */
   openArray(settings: Settings, options: { readonly log: EventLog }): Promise<RunningArray>;
   /** Makes all members anew and fills them from the backup. Refuses (exit 3) members that hold anything unless force. */
@@ -26,6 +29,7 @@ export interface CreateReport {
   readonly name: string;
   readonly volumeBytes: Bytes;
   readonly members: number;
+  readonly plan: ArrayPlan;
 }
 
 export interface RunningArray {

@@ -10,10 +10,11 @@ import { arrayControl } from '../engine/array-control.js';
 import { arrayFigures } from '../engine/array-figures.js';
 import { assembleArray } from '../engine/assemble.js';
 import { attachBackup } from '../engine/backup-attach.js';
-import { createArray } from '../engine/create.js';
+import { createArray, planNewArray } from '../engine/create.js';
 import type { EngineLog } from '../engine/log.js';
 import { restoreArray } from '../engine/restore-array.js';
 import { type Inspection, inspectDevice } from '../member/inspect.js';
+import { hostMemory } from '../memory/host-memory.js';
 import { Slab } from '../memory/slab.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { nbdFigures } from '../nbd/figures.js';
@@ -30,7 +31,9 @@ const PROGRESS_MS = 250;
 /** Where the command line meets the engine: real devices, real threads, the real clock. Loaded only by the verbs that need it. devices: of the served array. */
 export async function loadEngine(devices: (slab: Slab) => DeviceProvider = createDeviceProvider): Promise<EnginePort> {
   return {
-    createArray: (settings, options) => createArray({ settings, ...options, clock: systemClock, provider: createDeviceProvider }),
+    createArray: (settings, options) =>
+      createArray({ settings, ...options, clock: systemClock, provider: createDeviceProvider, memory: hostMemory() }),
+    planArray: (settings) => planNewArray({ settings, provider: createDeviceProvider, memory: hostMemory() }),
     openArray: (settings, { log }) => openArray(settings, log, devices),
     restoreArray: restore,
     inspectDevice: inspect,

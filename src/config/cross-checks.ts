@@ -1,9 +1,10 @@
 import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
 import type { LooseSections } from './loose-sections.js';
 import { formatSize } from './quantities.js';
-import { MEMBERS_MAX, type Parsed } from './schema.js';
+import { MEMBERS_MAX, type Parsed, SEGMENT_BYTES_MIN } from './schema.js';
 
 /** Fewer slots than this and destaging, draining and the open segment block one another. */
 export const RING_SLOTS_MIN = 8;
@@ -55,24 +56,29 @@ function checkJournal({ stripe, journal }: Parsed, report: Report): void {
     const places = own > 0 ? `${own} journal ${own === 1 ? 'member' : 'members'}` : `${available} stripe members that hold the ring`;
     report('journal.copies', `${journal.copies} copies on ${places}`, `1 to ${available}: each copy lies on a member of its own`);
   }
-  if (journal.size % journal.segment !== 0 || journal.size < journal.segment * RING_SLOTS_MIN) {
+  checkRing(journal, own === 0 ? stripe?.memberSize : undefined, report);
+}
+
+/** memberSize: of the stripe members that the ring lies on. */
+function checkRing({ size, segment }: NonNullable<Parsed['journal']>, memberSize: number | undefined, report: Report): void {
+  const unit = segment ?? SEGMENT_BYTES_MIN;
+  const least = unit * RING_SLOTS_MIN;
+  if (size !== undefined && (size % unit !== 0 || size < least)) {
+    const found = segment === undefined ? formatSize(size) : `${formatSize(size)} with segments of ${formatSize(segment)}`;
+    const of = segment === undefined ? 'a multiple of 1MiB' : 'a multiple of the segment';
+    report('journal.size', found, `${of}, at least ${RING_SLOTS_MIN} segments (${formatSize(least)})`);
+  }
+  // Each stripe member gives a whole ring. Half is the largest share that leaves a volume worth having.
+  if (memberSize === undefined || (size ?? least) <= memberSize / 2) return;
+  const members = `of each of the stripe members of ${formatSize(memberSize)}`;
+  const half = `at most ${formatSize(Math.floor(memberSize / 2))}: a ring on the stripe members takes half of each at most`;
+  if (size !== undefined) report('journal.size', `a ring of ${formatSize(size)} ${members}`, `${half}; left out, it is fitted`);
+  else
     report(
-      'journal.size',
-      `${formatSize(journal.size)} with segments of ${formatSize(journal.segment)}`,
-      `a multiple of the segment, at least ${RING_SLOTS_MIN} segments (${formatSize(journal.segment * RING_SLOTS_MIN)})`,
+      'journal.segment',
+      `${RING_SLOTS_MIN} segments of ${formatSize(unit)} ${members}`,
+      `${half}, in ${RING_SLOTS_MIN} segments or more`,
     );
-  }
-  if (own === 0 && stripe?.memberSize !== undefined && stripe.members.length > 1) {
-    const share = Math.ceil((journal.size * journal.copies) / stripe.members.length);
-    // Half is the largest share that leaves a volume worth having.
-    if (share > stripe.memberSize / 2) {
-      report(
-        'journal.size',
-        `${journal.copies} copies of ${formatSize(journal.size)} on ${stripe.members.length} members of ${formatSize(stripe.memberSize)}`,
-        `at most ${formatSize(Math.floor((stripe.memberSize / 2) * (stripe.members.length / journal.copies)))}: a ring on the stripe members takes half of each at most`,
-      );
-    }
-  }
 }
 
 /** The same device under two names is one device: links are followed. */
@@ -189,15 +195,23 @@ function unreadable(path: string): string {
 
 function checkSlab({ stripe, journal, memory }: Parsed, report: Report): void {
   if (stripe === undefined || journal === undefined || memory === undefined) return;
-  const need = journal.segment * SLAB_SEGMENTS_MIN + stripe.chunk * stripe.members.length * SLAB_STRIPES_MIN;
+  checkSlabFits(memory.slab, report);
+  // A fitted segment is as small as the members make it.
+  const segment = journal.segment ?? SEGMENT_BYTES_MIN;
+  const need = segment * SLAB_SEGMENTS_MIN + stripe.chunk * stripe.members.length * SLAB_STRIPES_MIN;
   if (memory.slab < need) {
     const mebibytes = Math.ceil(need / 2 ** 20);
     report(
       'memory.slab',
       formatSize(memory.slab),
-      `at least ${mebibytes}MiB with segments of ${formatSize(journal.segment)} and ${stripe.members.length} chunks of ${formatSize(stripe.chunk)} a stripe`,
+      `at least ${mebibytes}MiB with segments of ${formatSize(segment)} and ${stripe.members.length} chunks of ${formatSize(stripe.chunk)} a stripe`,
     );
   }
+}
+
+function checkSlabFits(slab: number, report: Report): void {
+  const host = totalmem();
+  if (slab > host) report('memory.slab', formatSize(slab), `less than the memory of this host, which is ${Math.floor(host / 2 ** 20)}MiB`);
 }
 
 function checkSockets({ export: exported, control }: LooseSections, directory: string, report: Report): void {

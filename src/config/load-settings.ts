@@ -143,7 +143,12 @@ function assemble(parsed: schema.Parsed, file: string, directory: string): Setti
       chunkBytes: stripe.chunk,
       spares: stripe.spares.map(absolute),
     },
-    journal: { members: journal.members.map(absolute), copies: journal.copies, ringBytes: journal.size, segmentBytes: journal.segment },
+    journal: {
+      members: journal.members.map(absolute),
+      copies: journal.copies,
+      ringBytes: journal.size ?? null,
+      segmentBytes: journal.segment ?? null,
+    },
     backup: backup === undefined ? null : assembleBackup(backup, directory),
     drain: {
       maxAge_ms: drain.maxAge,

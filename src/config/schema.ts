@@ -17,12 +17,13 @@ export const CHUNK_BYTES_MAX = MIB;
 /** Below a MiB the header of a batch and the turn of the ring outweigh the payload. */
 export const SEGMENT_BYTES_MIN = MIB;
 export const SEGMENT_BYTES_MAX = 64 * MIB;
-/** A place in the ring is a u32 of its index in memory, one for each 4 KiB. */
-export const RING_BYTES_MAX = 8192 * GIB;
+/** Its index in memory is a hash of a power of two of places, twice as many as blocks of the ring, whose numbers are taken as signed 32-bit integers. */
+export const RING_BYTES_MAX = 4096 * GIB;
 export const MEMBER_BYTES_MIN = 16 * MIB;
 export const SLAB_BYTES_MIN = 64 * MIB;
-/** What one SharedArrayBuffer of Node takes with room to spare. */
-export const SLAB_BYTES_MAX = 64 * GIB;
+/** A typed array of Node 20 has at most 2^32 elements: the slab is one of bytes, the checksums of a member (one a block) another. */
+export const SLAB_BYTES_MAX = 4 * GIB;
+export const MEMBER_BYTES_MAX = 16_384 * GIB;
 const NAME_FORM = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 const DAY_MS = 86_400_000;
 
@@ -98,7 +99,7 @@ const allowedTable = (section: string): string => `a table: [${section}]`;
 export const stripe = v.strictObject(
   {
     members: paths(MEMBERS_MAX),
-    memberSize: v.optional(size({ min: MEMBER_BYTES_MIN, multiple: MIB })),
+    memberSize: v.optional(size({ min: MEMBER_BYTES_MIN, max: MEMBER_BYTES_MAX, multiple: MIB })),
     parity: v.optional(integer(1, MEMBERS_MAX - 1), 2),
     chunk: v.optional(size({ min: CHUNK_BYTES_MIN, max: CHUNK_BYTES_MAX, power: true }), '64KiB'),
     spares: v.optional(v.pipe(paths(MEMBERS_MAX), v.maxLength(0, 'an empty list: spares are not built yet')), []),
@@ -110,8 +111,8 @@ export const journal = v.strictObject(
   {
     members: v.optional(paths(JOURNAL_MEMBERS_MAX), []),
     copies: v.optional(integer(1, JOURNAL_MEMBERS_MAX), 2),
-    size: v.optional(size({ min: 8 * MIB, max: RING_BYTES_MAX }), '1GiB'),
-    segment: v.optional(size({ min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX, multiple: MIB }), '8MiB'),
+    size: v.optional(size({ min: 8 * MIB, max: RING_BYTES_MAX })),
+    segment: v.optional(size({ min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX, multiple: MIB })),
   },
   allowedTable('journal'),
 );

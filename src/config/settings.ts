@@ -35,9 +35,10 @@ export interface JournalSettings {
   /** Members of their own; empty: the ring lies on the stripe members. */
   readonly members: readonly string[];
   readonly copies: number;
-  /** Ring bytes of one copy, a multiple of segmentBytes. */
-  readonly ringBytes: Bytes;
-  readonly segmentBytes: Bytes;
+  /** Ring bytes of one copy, a multiple of segmentBytes. null: `create` fits it to the members, and `serve` takes what the array has. */
+  readonly ringBytes: Bytes | null;
+  /** null: the same. */
+  readonly segmentBytes: Bytes | null;
 }
 
 export type BackupTarget =

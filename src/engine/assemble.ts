@@ -102,8 +102,10 @@ function checkShape(settings: Settings, shape: ArrayShape): void {
     mismatch('journal.members', `${settings.journal.members.length} members`, `${shape.journalMembers} members`);
   if (settings.stripe.parity !== shape.parity) mismatch('stripe.parity', settings.stripe.parity, shape.parity);
   if (settings.stripe.chunkBytes !== shape.chunkBytes) mismatch('stripe.chunk', settings.stripe.chunkBytes, shape.chunkBytes);
-  if (settings.journal.segmentBytes !== shape.segmentBytes) mismatch('journal.segment', settings.journal.segmentBytes, shape.segmentBytes);
-  if (settings.journal.ringBytes !== shape.ringBytes) mismatch('journal.size', settings.journal.ringBytes, shape.ringBytes);
+  const { ringBytes, segmentBytes } = settings.journal;
+  // Left out they are fitted when the array is made, so any is right.
+  if (segmentBytes !== null && segmentBytes !== shape.segmentBytes) mismatch('journal.segment', segmentBytes, shape.segmentBytes);
+  if (ringBytes !== null && ringBytes !== shape.ringBytes) mismatch('journal.size', ringBytes, shape.ringBytes);
   if (settings.journal.copies !== shape.journalCopies) mismatch('journal.copies', settings.journal.copies, shape.journalCopies);
   if (settings.name !== shape.name) mismatch('name', settings.name, shape.name);
 }

@@ -2,21 +2,23 @@ import { webcrypto } from 'node:crypto';
 import type { Clock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Random } from '../base/random.js';
-import type { Bytes } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, roundDown } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { Device, DeviceProvider } from '../device/device.js';
 import { syncDevice, writeDevice } from '../device/promise-io.js';
 import { MATRIX_VERSION } from '../erasure/matrix.js';
-import { computeLayout, memberBytesFor, stripesFor } from '../member/layout.js';
+import { computeLayout } from '../member/layout.js';
 import { writeNewMember } from '../member/member.js';
 import type { ArrayShape, Checkpoint, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
 import { newUuid } from '../member/uuid.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
+import type { HostMemory } from '../memory/host-memory.js';
+import { type ArrayPlan, planArray, type PlannedMember } from './array-plan.js';
+import { memberSizes } from './member-sizes.js';
+import { requireMemory } from './memory-need.js';
 import { type Holding, holdsData, NewDevice } from './new-device.js';
-import { requireSlab, stripeThreads } from './slab-plan.js';
-import { StripeGeometry } from '../stripe/geometry.js';
-import { BLOCK_BYTES } from '../base/units.js';
+import { stripeThreads } from './slab-plan.js';
 
 const CREATE_SLAB_BYTES = 8 * 1024 * 1024;
 /**
@@ -30,6 +32,7 @@ export interface CreatedArray {
   readonly name: string;
   readonly volumeBytes: Bytes;
   readonly members: number;
+  readonly plan: ArrayPlan;
 }
 
 export interface CreateOptions {
@@ -44,6 +47,26 @@ export interface CreateOptions {
   readonly stripeThreads?: number;
   /** Aborted: nothing more is begun, and what was made is taken back. */
   readonly signal?: AbortSignal;
+  /** The memory that `serve` will have. Left out: as much as it takes. */
+  readonly memory?: HostMemory;
+}
+
+/** What `create` would do: nothing is written, made or held. Throws MEMBER_SIZE, SLAB_TOO_SMALL, MEMORY_TOO_SMALL (exit 2), DEVICE_*. */
+export async function planNewArray(options: Omit<CreateOptions, 'force' | 'clock'>): Promise<ArrayPlan> {
+  const provider = options.provider(Slab.allocate(BLOCK_BYTES));
+  try {
+    return await planWith(options, provider);
+  } finally {
+    await provider.close();
+  }
+}
+
+async function planWith(options: Omit<CreateOptions, 'force' | 'clock'>, provider: DeviceProvider): Promise<ArrayPlan> {
+  const { settings, memory, identity } = options;
+  const sizes = await memberSizes(settings, provider);
+  const plan = planArray(settings, sizes, options.stripeThreads ?? stripeThreads(), identity?.volumeBytes);
+  if (memory !== undefined) requireMemory(plan.memory, settings.stripe.members.length, memory);
+  return plan;
 }
 
 export const systemRandom: Random = {
@@ -55,8 +78,8 @@ export const systemRandom: Random = {
 };
 
 /**
- * Writes superblocks and first checkpoints on all members: instant whatever their size. What was made for it is taken back when it fails.
- * Throws MEMBER_HOLDS_DATA (exit 3), MEMBER_SIZE, MEMBER_FILE, DEVICE_*, or the reason of the signal.
+ * Writes superblocks and first checkpoints on all members: instant whatever their size. Nothing is made before the plan stands, and what
+ * was made is taken back when it fails. Throws MEMBER_HOLDS_DATA (exit 3), MEMBER_FILE, what planNewArray throws, or the reason of the signal.
  */
 export async function createArray(options: CreateOptions): Promise<CreatedArray> {
   return (await makeArray(options)).created;
@@ -66,8 +89,6 @@ export async function createArray(options: CreateOptions): Promise<CreatedArray>
 export async function makeArray(
   options: CreateOptions,
 ): Promise<{ readonly created: CreatedArray; readonly devices: readonly NewDevice[] }> {
-  const { settings } = options;
-  checkSlab(settings, options.stripeThreads ?? stripeThreads());
   const slab = Slab.allocate(CREATE_SLAB_BYTES);
   const region = slabRegion(slab, 0, CREATE_SLAB_BYTES);
   const provider = options.provider(slab);
@@ -96,72 +117,30 @@ async function writeArray(options: CreateOptions, provider: DeviceProvider, regi
   const { settings, signal } = options;
   const random = options.random ?? systemRandom;
   const dataRole: MemberRole = settings.journal.members.length === 0 ? 'both' : 'data';
-  const dataJournal = dataRole === 'both' ? settings.journal.ringBytes : 0;
-  const { memberBytes: fileBytes, chunkBytes } = settings.stripe;
+  const plan = await planWith(options, provider);
   const devices: Device[] = [];
-  const look = async (path: string, bytes: Bytes | null): Promise<Device> => {
+  for (const planned of plan.members) {
     signal?.throwIfAborted();
-    const one = new NewDevice(provider, path, bytes, settings.file);
+    const one = new NewDevice(provider, planned.path, settings.stripe.memberBytes === null ? null : planned.bytes, settings.file);
     made.push(one);
     const device = await one.open(provider);
     devices.push(device);
-    return device;
-  };
-  for (const path of settings.stripe.members) await look(path, fileBytes);
-  const stripes = stripesOf(settings, commonSize(settings, devices), dataJournal, options.identity?.volumeBytes);
-  const journalBytes = memberBytesFor('journal', chunkBytes, stripes, settings.journal.ringBytes);
-  for (const path of settings.journal.members)
-    checkJournalSize(settings, await look(path, fileBytes === null ? null : journalBytes), journalBytes);
+    holdToPlan(device, planned);
+  }
   if (!options.force) await refuseHolders(made, devices, region, signal);
-  const shape = shapeOf(settings, options, stripes, random);
+  const shape = shapeOf(settings, options, plan, random);
   if (options.identity !== undefined) await forgetRings(devices, shape, dataRole, region, signal);
   await writeAll(made, devices, shape, dataRole, options, random, region);
-  const geometry = new StripeGeometry(settings.stripe.dataShards, settings.stripe.parity, chunkBytes, stripes);
-  return { uuid: shape.arrayUuid, name: shape.name, volumeBytes: geometry.volumeBlocks * BLOCK_BYTES, members: devices.length };
+  return { uuid: shape.arrayUuid, name: shape.name, volumeBytes: plan.volumeBytes, members: devices.length, plan };
 }
 
-function checkJournalSize(settings: Settings, device: Device, needed: Bytes): void {
-  if (device.sizeBytes >= needed) return;
-  throw new KeelsonError('MEMBER_SIZE', `${device.path} is too small for the journal`, {
+/** What was looked at before is what is there now. */
+function holdToPlan(device: Device, planned: PlannedMember): void {
+  if (roundDown(device.sizeBytes, BLOCK_BYTES) === roundDown(planned.bytes, BLOCK_BYTES)) return;
+  throw new KeelsonError('MEMBER_SIZE', `${device.path} has another size than a moment ago`, {
     found: `${device.sizeBytes} bytes`,
-    expected: `at least ${needed} bytes for journal.size = ${settings.journal.ringBytes} bytes`,
-    action: 'use a larger device or lower journal.size',
-    exit: EXIT.usage,
-  });
-}
-
-/** An array that could not be served on this configuration is not made. */
-function checkSlab(settings: Settings, threads: number): void {
-  requireSlab(
-    settings.memory.slabBytes,
-    settings.journal.segmentBytes,
-    settings.stripe.members.length * settings.stripe.chunkBytes,
-    threads,
-  );
-}
-
-function commonSize(settings: Settings, devices: readonly Device[]): Bytes {
-  const sizes = new Set(devices.map((device) => device.sizeBytes));
-  if (sizes.size === 1) return (devices[0] as Device).sizeBytes;
-  throw new KeelsonError('MEMBER_SIZE', `${settings.file}: stripe.members: the members have different sizes`, {
-    found: devices.map((device) => `${device.path} ${device.sizeBytes} bytes`).join(', '),
-    expected: 'stripe members of one size',
-    action: 'use partitions or files of the same size',
-    exit: EXIT.usage,
-  });
-}
-
-function stripesOf(settings: Settings, memberBytes: Bytes, journalBytes: Bytes, volumeBytes: Bytes | undefined): number {
-  const fits = stripesFor(memberBytes, settings.stripe.chunkBytes, journalBytes);
-  const wanted = volumeBytes === undefined ? fits : volumeBytes / (settings.stripe.dataShards * settings.stripe.chunkBytes);
-  if (fits >= 1 && fits >= wanted && Number.isInteger(wanted)) return wanted;
-  throw new KeelsonError('MEMBER_SIZE', `${settings.file}: stripe.members: the members are too small`, {
-    found: `${memberBytes} bytes each`,
-    expected:
-      volumeBytes === undefined
-        ? `room for superblocks, checkpoints, ${journalBytes} bytes of journal and at least one chunk of ${settings.stripe.chunkBytes} bytes`
-        : `room for a volume of ${volumeBytes} bytes in whole stripes`,
-    action: 'use larger members',
+    expected: `${planned.bytes} bytes`,
+    action: 'find out what changes it, then create the array again',
     exit: EXIT.usage,
   });
 }
@@ -181,7 +160,7 @@ async function refuseHolders(
   if (held.length > 0) throw holdsData(held, 'use other devices');
 }
 
-function shapeOf(settings: Settings, options: CreateOptions, stripes: number, random: Random): ArrayShape {
+function shapeOf(settings: Settings, options: CreateOptions, plan: ArrayPlan, random: Random): ArrayShape {
   return {
     arrayUuid: options.identity?.uuid ?? newUuid(random),
     name: settings.name,
@@ -190,9 +169,9 @@ function shapeOf(settings: Settings, options: CreateOptions, stripes: number, ra
     journalMembers: settings.journal.members.length,
     parity: settings.stripe.parity,
     chunkBytes: settings.stripe.chunkBytes,
-    stripes,
-    ringBytes: settings.journal.ringBytes,
-    segmentBytes: settings.journal.segmentBytes,
+    stripes: plan.stripes,
+    ringBytes: plan.ringBytes,
+    segmentBytes: plan.segmentBytes,
     journalCopies: settings.journal.copies,
     matrixVersion: MATRIX_VERSION,
   };

@@ -49,7 +49,10 @@ export function pathWords(path: string): string {
  */
 export function memberFile(path: string, bytes: Bytes | null, configuration: string): MemberFile | null {
   const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) return makeFile(path, bytes, configuration);
+  if (found === undefined) {
+    const real = placeForFile(path, bytes !== null, configuration);
+    return makeFile(path, bytes ?? 0, real);
+  }
   if (!found.isFile()) return null;
   const file = { ...identity(found), path: realpathSync(path), mode: found.mode & 0o7777 };
   if (found.size > 0 || bytes === null) return { ...file, made: null };
@@ -58,12 +61,16 @@ export function memberFile(path: string, bytes: Bytes | null, configuration: str
   return { ...file, made: 'size' };
 }
 
-function makeFile(path: string, bytes: Bytes | null, configuration: string): MemberFile {
+/**
+ * Where a file for a member would be made: the path without symbolic links. makes: whether one may be made. Of a path at which nothing is.
+ * Throws DEVICE_MISSING.
+ */
+export function placeForFile(path: string, makes: boolean, configuration: string): string {
   const link = lstatSync(path, { throwIfNoEntry: false });
   if (link?.isSymbolicLink() === true) {
     throw missing(`${path} leads to ${readlinkSync(path)}, which is not there`, 'a link to a block device or file', 'correct the link');
   }
-  if (bytes === null) {
+  if (!makes) {
     throw missing(
       `${path} does not exist`,
       'a block device or file, or file members and stripe.memberSize, so that a file can be made',
@@ -82,7 +89,10 @@ function makeFile(path: string, bytes: Bytes | null, configuration: string): Mem
     );
   }
   refusePlace(path, folder);
-  const real = join(folder, basename(path));
+  return join(folder, basename(path));
+}
+
+function makeFile(path: string, bytes: Bytes, real: string): MemberFile {
   // O_EXCL: what appeared there a moment ago is somebody else's.
   const stats = sized(path, real, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, bytes);
   return { ...identity(stats), path: real, made: 'file', mode: PRIVATE_MODE };

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.js';
-import type { BlockIndex, SegmentSeq } from '../base/units.js';
+import type { BlockIndex, Bytes, SegmentSeq } from '../base/units.js';
 
 /** lookup(): nothing of this block is in the ring. */
 export const NOT_IN_RING = -1;
@@ -8,6 +8,18 @@ export const ZEROED = -2;
 
 /** A bound on trims held apart from each other in the ring; past it writers wait for destaging. */
 export const ZERO_EXTENTS_MAX = 65_536;
+
+/** Memory of the index of a ring of so many places. */
+export function ringIndexBytes(places: number): Bytes {
+  return places * 8 + hashSize(places) * 4;
+}
+
+/** At most half full: every place of the ring may be live at once. */
+function hashSize(places: number): number {
+  let size = 1024;
+  while (size < places * 2) size *= 2;
+  return size;
+}
 
 /**
  * The ring index: block -> newest place in the ring. A place is slot * segmentBlocks + block in segment; the block address of every place
@@ -26,9 +38,7 @@ export class RingIndex {
 
   constructor(places: number) {
     this.blockAt = new Float64Array(places).fill(-1);
-    let size = 1024;
-    // At most half full: every place of the ring may be live at once.
-    while (size < places * 2) size *= 2;
+    const size = hashSize(places);
     this.#table = new Uint32Array(size);
     this.#mask = size - 1;
   }

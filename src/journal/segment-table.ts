@@ -1,4 +1,4 @@
-import { BLOCK_BYTES, type SegmentSeq, type SlabOffset } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, type SegmentSeq, type SlabOffset } from '../base/units.js';
 
 /** Zeroed ranges of one segment, in order of their LSN: needed to drain holes. */
 export interface SegmentZeroes {
@@ -7,6 +7,14 @@ export interface SegmentZeroes {
   /** Blocks of the segment that were used when the entry was appended: it is newer than payload below, older than payload from here on. */
   readonly order: number[];
 }
+
+/** Memory of the table of a ring: what it knows of a slot, and a checksum for each place. */
+export function segmentTableBytes(slots: number, segmentBlocks: number): Bytes {
+  return slots * (SLOT_BYTES + segmentBlocks * 4);
+}
+
+/** Seven numbers of 8 bytes, three of 4, one of 2, and the reference to its zeroes. */
+const SLOT_BYTES = 7 * 8 + 3 * 4 + 2 + 8;
 
 /**
  * What is known of every slot of the ring: the compact metadata of the second copy. 4 bytes of checksum for each place here and 8 bytes of address in

@@ -5,6 +5,7 @@ import {
   EPOCHS_MAX,
   JOURNAL_POSITIONS_MAX,
   layoutProblem,
+  MEMBER_BYTES_MAX,
   MEMBERS_MAX,
   STRIPES_MAX,
 } from './layout.js';
@@ -16,8 +17,8 @@ import { stripeBitmapBytes } from './stripe-bitmap.js';
  * offset or a count later is held against the array's geometry, so that nothing behind has to. Each function says what cannot be, or ''.
  */
 
-/** A place in the ring is a u32 of its index. */
-const RING_BLOCKS_MAX = 2 ** 32;
+/** Places of the ring in its index (journal/ring-index.ts). */
+const RING_BLOCKS_MAX = 2 ** 30;
 
 /** Members that hold the ring. */
 export function journalPositions(shape: ArrayShape): number {
@@ -51,7 +52,8 @@ function shapeProblem(shape: ArrayShape): string {
   if (!Number.isSafeInteger(stripes * chunkBytes * dataMembers)) return 'a volume of 2^53 bytes or more';
   if (segmentBytes < 2 * BLOCK_BYTES || segmentBytes % BLOCK_BYTES !== 0 || ringBytes < segmentBytes || ringBytes % segmentBytes !== 0)
     return `a ring of ${ringBytes} bytes in segments of ${segmentBytes}`;
-  if (ringBytes / BLOCK_BYTES >= RING_BLOCKS_MAX) return `a ring of ${ringBytes} bytes`;
+  if (stripes * chunkBytes > MEMBER_BYTES_MAX) return `${stripes * chunkBytes} bytes of data on a member`;
+  if (ringBytes / BLOCK_BYTES > RING_BLOCKS_MAX) return `a ring of ${ringBytes} bytes`;
   const positions = journalPositions(shape);
   if (positions > JOURNAL_POSITIONS_MAX || journalCopies < 1 || journalCopies > positions)
     return `${journalCopies} journal copies on ${positions} members`;

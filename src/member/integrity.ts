@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.js';
 import type { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type SegmentSeq, type StripeIndex } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, type SegmentSeq, type StripeIndex } from '../base/units.js';
 import type { Device } from '../device/device.js';
 import { ioError } from '../device/promise-io.js';
 import { regionView, type SlabRegion } from '../memory/slab-region.js';
@@ -39,6 +39,16 @@ export interface IntegrityLoad {
   /** Reads that failed; the pages they would have brought are lost as well. */
   readonly readErrors: number;
 }
+
+/** Memory of a table for so many bytes of data: an entry a block, and of each page its generation and its place in the sets below. */
+export function integrityTableBytes(dataBytes: Bytes): Bytes {
+  const blocks = dataBytes / BLOCK_BYTES;
+  const pages = Math.ceil(blocks / INTEGRITY_ENTRIES);
+  return blocks * 4 + pages * 8 + SETS_OF_PAGES * 4 * Math.ceil(pages / 32);
+}
+
+/** Of a table: used, lost, ahead, dirty and single pages; and while it is flushed or loaded one more. */
+const SETS_OF_PAGES = 6;
 
 /** What the generation of a page that is written says besides the order. */
 interface PageAge {

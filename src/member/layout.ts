@@ -15,10 +15,13 @@ export const COUNTERS_MAX = 2 ** 52;
 /** Stripes of an array lie below this: one bit each in a bitmap that is held in memory. */
 export const STRIPES_MAX = 2 ** 32;
 
+/** Its checksums are one typed array in memory, a u32 a block, of which Node 20 makes none of more than 2^32 elements. */
+export const MEMBER_BYTES_MAX = 2 ** 32 * BLOCK_BYTES;
+
 export const SUPERBLOCK_BYTES = 4096;
 /** Superblock copies: two alternating slots at each end of the member. */
 export const SUPERBLOCK_SLOTS = 2;
-const SUPERBLOCK_PAIR_BYTES = SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES;
+export const SUPERBLOCK_PAIR_BYTES = SUPERBLOCK_SLOTS * SUPERBLOCK_BYTES;
 
 /** Checkpoint slot: header block, member table, bitmap, and room for fields of later versions. */
 export const CHECKPOINT_HEADER_BYTES = 4096;

@@ -26,7 +26,7 @@ export class Slab {
 
   /** The same slab as seen by another thread that was handed its SharedArrayBuffer. */
   static attach(shared: SharedArrayBuffer): Slab {
-    const start = loadAddon().alignedOffset(new Uint8Array(shared), BLOCK_BYTES);
+    const start = loadAddon().alignedOffset(new Uint8Array(shared, 0, 1), BLOCK_BYTES);
     assert(start < BLOCK_BYTES, 'alignment offset below a page');
     return new Slab(shared, start, shared.byteLength - BLOCK_BYTES);
   }

@@ -40,6 +40,7 @@ export const ADVICE: Readonly<Record<string, Way>> = {
   SUPERBLOCK_VERSION: inner('the reason inside ARRAY_NOT_FOUND or MEMBER_FAILED_*'),
   TARGET_FILE_MISSING: inner('the repository makes BACKUP_MISSING or BACKUP_CORRUPT of it'),
   TARGET_UNSUPPORTED: inner('the target falls back, and status says BACKUP_WEAK'),
+  MEMORY_TOO_SMALL: { mistake: 'test/engine/memory-need.test.ts' },
   USAGE: inner('commander prints how the verb is used'),
   'MEMBER_FAILED_*': followed('members'),
   MEMBER_STALE: followed('members'),

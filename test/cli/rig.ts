@@ -8,6 +8,7 @@ import type { CreateReport, DeviceReport, EnginePort, RestoreOptions, RestoreRep
 import { runCli } from '../../src/cli/run-cli.js';
 import { loadSettings } from '../../src/config/load-settings.js';
 import type { Settings } from '../../src/config/settings.js';
+import { type ArrayPlan, planArray } from '../../src/engine/array-plan.js';
 import { ControlClient } from '../../src/control/control-client.js';
 import { type ControlServer, startControlServer } from '../../src/control/control-server.js';
 import { FakeTarget } from '../control/fake-target.js';
@@ -25,7 +26,11 @@ export class FakeEngine implements EnginePort {
   async createArray(settings: Settings, options: { force: boolean }): Promise<CreateReport> {
     this.calls.push(`create ${options.force}`);
     if (this.refusal !== null) throw this.refusal;
-    return { uuid: 'u-u-i-d', name: settings.name, volumeBytes: 2 ** 30, members: 8 };
+    return { uuid: 'u-u-i-d', name: settings.name, volumeBytes: 2 ** 30, members: 8, plan: await this.planArray(settings) };
+  }
+
+  async planArray(settings: Settings): Promise<ArrayPlan> {
+    return planArray(settings, { stripe: settings.stripe.members.map(() => 2 ** 30), journal: [] }, 1);
   }
 
   async openArray(): Promise<RunningArray> {

@@ -22,7 +22,7 @@ test('the shortest configuration gets every default, paths absolute', (t) => {
       chunkBytes: 64 * KIB,
       spares: [],
     },
-    journal: { members: [], copies: 2, ringBytes: GIB, segmentBytes: 8 * MIB },
+    journal: { members: [], copies: 2, ringBytes: null, segmentBytes: null },
     backup: null,
     drain: { maxAge_ms: 30_000, maxBytes: 256 * MIB, maxFill: 0.5, schedule: [], onDegraded: true },
     export: { nbd: [{ kind: 'unix', path: '/srv/array/keelson.sock' }], durability: 'write-back' },

@@ -49,8 +49,8 @@ test('a configuration that does not describe the array is refused with the key t
     ['journal.members', { journal: { ...journal, members: journal.members.slice(0, 1) } }],
     ['stripe.parity', { stripe: { ...stripe, parity: 2 } }],
     ['stripe.chunk', { stripe: { ...stripe, chunkBytes: 4096 } }],
-    ['journal.segment', { journal: { ...journal, segmentBytes: journal.segmentBytes / 2 } }],
-    ['journal.size', { journal: { ...journal, ringBytes: journal.ringBytes * 2 } }],
+    ['journal.segment', { journal: { ...journal, segmentBytes: (journal.segmentBytes as number) / 2 } }],
+    ['journal.size', { journal: { ...journal, ringBytes: (journal.ringBytes as number) * 2 } }],
     ['journal.copies', { journal: { ...journal, copies: 1 } }],
     ['name', { name: 'another' }],
   ] as const)

@@ -19,6 +19,8 @@ export interface CliContext {
   engine(): Promise<EnginePort>;
   settings(path: string | undefined): Settings;
   client(settings: Settings): ControlClient;
+  /** One line that somebody types; null where there is no terminal to ask on. */
+  ask(question: string): Promise<string | null>;
   /** Resolves after delay_ms. */
   pause(delay_ms: number): Promise<void>;
   /** Calls back at each SIGTERM and SIGINT; the returned function ends that. */
@@ -51,6 +53,7 @@ export function processContext(): CliContext {
     engine: async () => (await import('./engine.js')).loadEngine(),
     settings: loadSettings,
     client: (settings) => new ControlClient(settings.control.socket),
+    ask,
     pause: (delay_ms) => new Promise((resolve) => setTimeout(resolve, delay_ms)),
     onSignal(callback) {
       const signals = ['SIGTERM', 'SIGINT'] as const;
@@ -62,4 +65,15 @@ export function processContext(): CliContext {
     exit: (status) => process.exit(status),
     status: EXIT.done,
   };
+}
+
+async function ask(question: string): Promise<string | null> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return null;
+  const { createInterface } = await import('node:readline/promises');
+  const line = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await line.question(question);
+  } finally {
+    line.close();
+  }
 }

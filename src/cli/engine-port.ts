@@ -16,6 +16,11 @@ export interface EnginePort {
   restoreArray(settings: Settings, options: RestoreOptions): Promise<RestoreReport>;
   /** Reads one device offline, without holding it. */
   inspectDevice(path: string): Promise<DeviceReport>;
+  /**
+   * Takes our signature off a device that nobody holds, when approve says so. null: it is blank. Refuses (exit 3) what is not ours, what is in use,
+   * and what is not approved.
+   */
+  wipeDevice(path: string, approve: (found: WipeReport) => Promise<boolean>): Promise<WipeReport | null>;
 }
 
 export interface CreateOptions {
@@ -52,6 +57,18 @@ export interface RestoreReport {
   readonly lsn: Lsn;
   readonly volumeBytes: Bytes;
   readonly restoredBytes: Bytes;
+}
+
+/** What of ours is on a device; null: not known. */
+export interface WipeReport {
+  /** In words. */
+  readonly holds: string;
+  readonly array: string | null;
+  readonly uuid: string | null;
+  readonly member: number | null;
+  readonly role: string | null;
+  readonly state: string | null;
+  readonly epoch: number | null;
 }
 
 /** What one device says of itself: printed as indented lines, or as it is with --json. */

@@ -13,6 +13,7 @@ import { attachBackup } from '../engine/backup-attach.js';
 import { createArray, planNewArray } from '../engine/create.js';
 import type { EngineLog } from '../engine/log.js';
 import { restoreArray } from '../engine/restore-array.js';
+import { wipeDevice } from '../engine/wipe-device.js';
 import { type Inspection, inspectDevice } from '../member/inspect.js';
 import { hostMemory } from '../memory/host-memory.js';
 import { Slab } from '../memory/slab.js';
@@ -37,6 +38,7 @@ export async function loadEngine(devices: (slab: Slab) => DeviceProvider = creat
     openArray: (settings, { log }) => openArray(settings, log, devices),
     restoreArray: restore,
     inspectDevice: inspect,
+    wipeDevice: wipe,
   };
 }
 
@@ -154,3 +156,13 @@ function refuseForeign({ path, sizeBytes, holds, superblock, superblockCopies }:
     expected: 'a superblock of Keelson',
   });
 }
+
+const wipe: EnginePort['wipeDevice'] = async (path, approve) => {
+  const slab = Slab.allocate(INSPECT_SLAB_BYTES);
+  const provider = createDeviceProvider(slab);
+  try {
+    return await wipeDevice(provider, path, slabRegion(slab, 0, INSPECT_SLAB_BYTES), approve);
+  } finally {
+    await provider.close();
+  }
+};

@@ -17,6 +17,7 @@ import { addServe } from './serve.js';
 import { addStatus } from './status.js';
 import { addStop } from './stop.js';
 import { addStress } from './stress.js';
+import { addWipe } from './wipe.js';
 
 /** In the order in which an administrator meets them. */
 const VERBS = [
@@ -31,6 +32,7 @@ const VERBS = [
   addRebuild,
   addRestore,
   addInspect,
+  addWipe,
   addBench,
   addStress,
 ];

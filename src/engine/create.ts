@@ -223,7 +223,7 @@ async function writeAll(
       generation: 1,
     };
     options.signal?.throwIfAborted();
-    (made[index] as NewDevice).take(device, superblock.layout);
+    await (made[index] as NewDevice).take(device, superblock.layout, region);
     await writeNewMember(device, superblock, checkpoint, region);
   }
 }

@@ -60,7 +60,7 @@ export async function replaceMember(engine: ArrayEngine, name: string, path: str
       epoch: state.epoch,
       generation: 1,
     };
-    fresh.take(device, superblock.layout);
+    await fresh.take(device, superblock.layout, parts.plan.admission);
     const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
     const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
     const position = state.journalPositions().indexOf(index);

@@ -5,7 +5,7 @@ import { firstData } from '../member/blank.js';
 import type { Member, MemberLayout } from '../member/member-api.js';
 import { KEELSON_MEMBER, recognise } from '../member/signatures.js';
 import { readSuperblock } from '../member/superblock-io.js';
-import { wipeMember } from '../member/wipe.js';
+import { clearSignatures, wipeMember } from '../member/wipe.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import { makePrivate, type MemberFile, memberFile, pathWords, takeFileBack } from './member-file.js';
 
@@ -23,6 +23,7 @@ export interface Holding {
  */
 export class NewDevice {
   readonly path: string;
+  readonly #simulated: boolean;
   readonly #file: MemberFile | null;
   #device: Device | null = null;
   /** It held nothing when it was looked at. */
@@ -32,8 +33,9 @@ export class NewDevice {
   /** Makes the file, with so many bytes, where nothing is yet; null: none is made. Throws DEVICE_MISSING, MEMBER_FILE. */
   constructor({ kind }: DeviceProvider, path: string, fileBytes: Bytes | null, configuration: string) {
     this.path = path;
+    this.#simulated = kind === 'simulated';
     // Simulated members are no files.
-    this.#file = kind === 'simulated' ? null : memberFile(path, fileBytes, configuration);
+    this.#file = this.#simulated ? null : memberFile(path, fileBytes, configuration);
     this.#blank = this.#file !== null && this.#file.made !== null;
   }
 
@@ -60,9 +62,11 @@ export class NewDevice {
   }
 
   /** It is taken: from now on it gets what makes it a member with these zones, and a file is nobody else's. Throws MEMBER_MODE. */
-  take(device: Device, layout: MemberLayout): void {
+  async take(device: Device, layout: MemberLayout, region: SlabRegion): Promise<void> {
     if (this.#file !== null) makePrivate(this.#file, device.handle);
     this.#layout = layout;
+    // A simulated device never held anything else.
+    if (!this.#blank && !this.#simulated) await clearSignatures(device, region);
   }
 
   isDeviceOf(member: Member | null | undefined): boolean {
@@ -127,10 +131,11 @@ export async function checkNewDevice(fresh: NewDevice, device: Device, needs: Re
 /** Refused: some devices hold something already. otherwise: what else than insisting helps. */
 export function holdsData(held: readonly Holding[], otherwise: string): KeelsonError {
   const [only] = held;
+  const wipe = held.some(({ ours }) => ours) ? "; or take an old array's signature off (keelson wipe DEV)" : '';
   return new KeelsonError('MEMBER_HOLDS_DATA', `${held.length === 1 ? 'a device holds' : 'devices hold'} something already`, {
     found: held.length === 1 ? (only as Holding).words : held.map(({ words }) => words).join('; '),
     expected: 'empty devices',
-    action: `${otherwise}, or insist with --force, which overwrites what they hold`,
+    action: `${otherwise}${wipe}; or insist with --force, which overwrites what they hold`,
     exit: EXIT.refused,
   });
 }

@@ -27,6 +27,19 @@ export interface DeviceEnds {
  * Sources: libblkid's superblock probes; the formats' own documents.
  */
 export async function recognise(device: Device, region: SlabRegion): Promise<string | null> {
+  return recogniseEnds(await readEnds(device, region));
+}
+
+/**
+ * recognise, but for anything that is not ours. startOnly: the end is not looked at, for it is known to be part of a member, and may hold what
+ * the volume's users wrote. Nothing of theirs lies at the start of one.
+ */
+export async function recogniseForeign(device: Device, region: SlabRegion, startOnly: boolean): Promise<string | null> {
+  const ends = await readEnds(device, region);
+  return firstOf(PROBES.slice(1), startOnly ? { ...ends, tail: new Uint8Array() } : ends);
+}
+
+async function readEnds(device: Device, region: SlabRegion): Promise<DeviceEnds> {
   const readable = roundDown(device.sizeBytes, BLOCK_BYTES);
   const read = async (offset: Bytes, length: Bytes): Promise<Uint8Array> => {
     if (length === 0) return new Uint8Array();
@@ -36,12 +49,16 @@ export async function recognise(device: Device, region: SlabRegion): Promise<str
   const head = await read(0, Math.min(SIGNATURE_HEAD_BYTES, readable));
   const tailBytes = Math.min(SIGNATURE_TAIL_BYTES, readable);
   const tail = await read(readable - tailBytes, tailBytes);
-  return recogniseEnds({ sizeBytes: readable, head, tail });
+  return { sizeBytes: readable, head, tail };
 }
 
 /** recognise, over bytes. */
 export function recogniseEnds(ends: DeviceEnds): string | null {
-  for (const probe of PROBES) {
+  return firstOf(PROBES, ends);
+}
+
+function firstOf(probes: readonly Probe[], ends: DeviceEnds): string | null {
+  for (const probe of probes) {
     const name = probe(ends);
     if (name !== null) return name;
   }
@@ -132,7 +149,7 @@ const bootSector: Probe = (ends) => {
 
 const EVERY_PAGE_SIZE = [4096, 8192, 16_384, 32_768, 65_536];
 
-/** The most telling first: a partition table may lie over what was there before it. */
+/** Ours first, then the most telling: a partition table may lie over what was there before it. */
 const PROBES: readonly Probe[] = [
   keelson,
   magicAt('LUKS encrypted volume', [0], [hex('4c554b53babe')]),

@@ -80,7 +80,7 @@ export function newestSuperblock(path: string, copies: readonly SuperblockCopy[]
     throw new KeelsonError('SUPERBLOCK_MIXED', `${path} holds superblocks of different members`, {
       found: `members ${[...newest.keys()].join(' and ')}`,
       expected: 'copies of one superblock',
-      action: 'look at it with keelson inspect; an interrupted create is repeated with --force',
+      action: `keelson inspect ${path} shows them, and keelson wipe ${path} takes them off; a create that was killed is repeated with --force`,
     });
   }
   if (refusal !== null) throw refusal;

@@ -137,6 +137,7 @@ export class Operator {
           text.err += more;
         },
       },
+      ask: async () => null,
       engine: () =>
         loadEngine((slab) => {
           this.provider = faultyProvider(createDeviceProvider(slab), slab);

@@ -2,9 +2,17 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import type { KeelsonError } from '../../src/base/errors.js';
+import { KeelsonError } from '../../src/base/errors.js';
 import type { CliContext } from '../../src/cli/context.js';
-import type { CreateReport, DeviceReport, EnginePort, RestoreOptions, RestoreReport, RunningArray } from '../../src/cli/engine-port.js';
+import type {
+  CreateReport,
+  DeviceReport,
+  EnginePort,
+  RestoreOptions,
+  RestoreReport,
+  RunningArray,
+  WipeReport,
+} from '../../src/cli/engine-port.js';
 import { runCli } from '../../src/cli/run-cli.js';
 import { loadSettings } from '../../src/config/load-settings.js';
 import type { Settings } from '../../src/config/settings.js';
@@ -57,6 +65,23 @@ export class FakeEngine implements EnginePort {
     return { lsn: 7, volumeBytes: 2 ** 30, restoredBytes: 1536 };
   }
 
+  /** What of ours is on the device that is wiped; null: it is blank. */
+  found: WipeReport | null = {
+    holds: 'member 2 (data) of array vault, uuid u-u-i-d, failed, last in epoch 7',
+    array: 'vault',
+    uuid: 'u-u-i-d',
+    member: 2,
+    role: 'data',
+    state: 'failed',
+    epoch: 7,
+  };
+
+  async wipeDevice(path: string, approve: (found: WipeReport) => Promise<boolean>): Promise<WipeReport | null> {
+    this.calls.push(`wipe ${path}`);
+    if (this.found === null || (await approve(this.found))) return this.found;
+    throw new KeelsonError('WIPE_NOT_APPROVED', 'left as it is', { action: 'insist with --force', exit: 3 });
+  }
+
   async inspectDevice(path: string): Promise<DeviceReport> {
     return { path, superblock: { epoch: 3, zones: { data: [0, 4096] } }, members: [{ index: 0, state: 'online' }] };
   }
@@ -71,6 +96,8 @@ export class CliRig {
   stderr = '';
   /** Of the terminal; null: there is none. */
   columns: number | null = null;
+  /** What is typed when a verb asks; null: there is no terminal. */
+  answer: string | null = null;
   exits: number[] = [];
   readonly #listeners = new Set<(signal: string) => void>();
   onWrite: (text: string) => void = () => undefined;
@@ -109,6 +136,10 @@ export class CliRig {
       engine: async () => this.engine,
       settings: loadSettings,
       client: (settings) => new ControlClient(settings.control.socket),
+      ask: async (question) => {
+        this.stderr += question;
+        return this.answer;
+      },
       pause: () => new Promise((resolve) => setImmediate(resolve)),
       onSignal: (callback) => {
         this.#listeners.add(callback);

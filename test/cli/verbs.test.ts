@@ -17,6 +17,7 @@ const VERBS = [
   'rebuild',
   'restore',
   'inspect',
+  'wipe',
   'bench',
   'stress',
 ];

@@ -17,6 +17,7 @@ export const packages = [
   { name: 'util-linux', tool: 'losetup' },
   { name: 'mount', tool: 'mount' },
   { name: 'util-linux', tool: 'setpriv' },
+  { name: 'systemd', tool: 'systemd-analyze' },
   { name: 'gcc', tool: 'cc' },
   { name: 'postgresql', tool: 'pg_ctlcluster' },
   { name: 'sqlite3', tool: 'sqlite3' },

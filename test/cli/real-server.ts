@@ -39,8 +39,12 @@ export class RealArray {
   readonly folder: string;
   readonly config: string;
   stderr = '';
+  readonly #command: readonly [program: string, ...args: string[]];
 
-  constructor(t: ExecutionContext, toml = SMALL_ARRAY + WITH_HTTP) {
+  /** under: a program that runs the one it is given, such as setpriv with its options. */
+  constructor(t: ExecutionContext, toml = SMALL_ARRAY + WITH_HTTP, under: readonly string[] = []) {
+    const [program = process.execPath, ...args] = [...under, process.execPath, MAIN];
+    this.#command = [program, ...args];
     this.folder = mkdtempSync(join(tmpdir(), 'keelson-real-'));
     this.config = join(this.folder, 'keelson.toml');
     writeFileSync(this.config, toml);
@@ -54,7 +58,8 @@ export class RealArray {
   /** Runs one verb to its end. */
   run(verb: string, ...args: string[]): Promise<Ended> {
     return new Promise((resolve) => {
-      execFile(process.execPath, [MAIN, verb, '-c', this.config, ...args], (error, stdout, stderr) =>
+      const [program, ...before] = this.#command;
+      execFile(program, [...before, verb, '-c', this.config, ...args], (error, stdout, stderr) =>
         resolve({ status: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, stdout, stderr }),
       );
     });
@@ -64,7 +69,8 @@ export class RealArray {
   async serve(t: ExecutionContext): Promise<readonly string[]> {
     const created = await this.run('create');
     if (created.status !== 0) throw new Error(`create ended with ${created.status}\n${created.stderr}`);
-    const child = spawn(process.execPath, [MAIN, 'serve', '-c', this.config], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const [program, ...before] = this.#command;
+    const child = spawn(program, [...before, 'serve', '-c', this.config], { stdio: ['ignore', 'pipe', 'pipe'] });
     t.teardown(() => ended(child));
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;

@@ -1,8 +1,9 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { known } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
+import { exposed } from '../base/secrets.js';
 import { EMBEDDED_USER, type EmbeddedHostOptions } from './embedded-host.js';
 import { sshKeyPair } from './ssh-key-pair.js';
 
@@ -38,6 +39,7 @@ export interface EmbeddedServerData extends EmbeddedHostOptions {
 export async function startEmbeddedServer(options: EmbeddedServerOptions): Promise<EmbeddedServer> {
   mkdirSync(options.directory, { recursive: true, mode: 0o700 });
   mkdirSync(options.keys, { recursive: true, mode: 0o700 });
+  requirePrivate(options.keys);
   const host = keyPair(join(options.keys, 'host_ed25519'));
   const client = keyPair(join(options.keys, 'id_ed25519'));
   const data: EmbeddedServerData = {
@@ -74,6 +76,18 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
   };
 }
 
+/** As ssh does: a key that others could read, or a directory in which they could put another one, is not used. */
+function requirePrivate(path: string): void {
+  const found = statSync(path);
+  const trouble = exposed(found);
+  if (trouble === '') return;
+  throw new KeelsonError('EMBEDDED_SERVER', 'the keys of the embedded backup host are not trusted', {
+    found: `${path}, which ${trouble}`,
+    expected: 'a directory of mode 0700 with private keys of mode 0600',
+    action: `chmod ${found.isDirectory() ? '700' : '600'} ${path}`,
+  });
+}
+
 function keyPair(path: string): { readonly path: string; readonly privateKey: string; readonly publicKey: string } {
   if (!existsSync(path)) {
     const pair = sshKeyPair('keelson demonstration');
@@ -81,7 +95,7 @@ function keyPair(path: string): { readonly path: string; readonly privateKey: st
     // Last, so that an interrupted first run is begun again.
     writeFileSync(path, pair.private, { mode: 0o600 });
   }
-  chmodSync(path, 0o600);
+  requirePrivate(path);
   const [type, key] = readFileSync(`${path}.pub`, 'utf8').trim().split(' ');
   return { path, privateKey: readFileSync(path, 'utf8'), publicKey: `${known(type, 'a key type')} ${known(key, 'a key')}` };
 }

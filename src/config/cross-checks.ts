@@ -1,6 +1,7 @@
 import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { exposed, writableByAll } from '../base/secrets.js';
 import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
 import type { LooseSections } from './loose-sections.js';
 import { formatSize } from './quantities.js';
@@ -143,17 +144,15 @@ function deviceIdentity(path: string, stat: Stats | undefined): string {
 
 function checkBackup({ backup }: LooseSections, directory: string, report: Report): void {
   if (backup === undefined) return;
-  checkPassphraseFile(backup.passphraseFile, directory, report);
+  const check = (key: string, path: string | undefined, what: string, wrong: (stat: Stats) => string, mode: string): void =>
+    checkReadable(`backup.${key}`, path, what, wrong, mode, directory, report);
+  const { passphraseFile = '' } = backup;
+  if (passphraseFile !== '') check('passphraseFile', passphraseFile, 'a file with the passphrase, or "" for no encryption', exposed, '600');
   if (backup.url === undefined) return;
   if (backup.url.kind === 'sftp') {
-    checkReadable('backup.identity', backup.identity, 'the private key that logs in at the backup host', directory, report);
-    checkReadable(
-      'backup.knownHosts',
-      backup.knownHosts,
-      "a known_hosts file with the backup host's key (ssh-keyscan writes one)",
-      directory,
-      report,
-    );
+    check('identity', backup.identity, 'the private key that logs in at the backup host', exposed, '600');
+    const hosts = "a known_hosts file with the backup host's key (ssh-keyscan writes one)";
+    check('knownHosts', backup.knownHosts, hosts, writableByAll, 'o-w');
   } else {
     for (const key of ['identity', 'knownHosts'] as const) {
       if (backup[key] !== undefined)
@@ -166,18 +165,28 @@ function checkBackup({ backup }: LooseSections, directory: string, report: Repor
   }
 }
 
-function checkPassphraseFile(path: string | undefined, directory: string, report: Report): void {
-  if (path === undefined || path === '') return;
-  checkReadable('backup.passphraseFile', path, 'a file with the passphrase, or "" for no encryption', directory, report);
-}
-
-function checkReadable(key: string, path: string | undefined, what: string, directory: string, report: Report): void {
+/** wrong: what the rights of the file must not be; mode: what chmod is given to set that right. */
+function checkReadable(
+  key: string,
+  path: string | undefined,
+  what: string,
+  wrong: (stat: Stats) => string,
+  mode: string,
+  directory: string,
+  report: Report,
+): void {
   if (path === undefined) {
     report(key, 'nothing', `a path: ${what}`);
     return;
   }
-  const trouble = unreadable(resolve(directory, path));
-  if (trouble !== '') report(key, `${JSON.stringify(path)}, which ${trouble}`, what);
+  const absolute = resolve(directory, path);
+  const trouble = unreadable(absolute);
+  if (trouble !== '') {
+    report(key, `${JSON.stringify(path)}, which ${trouble}`, what);
+    return;
+  }
+  const open = wrong(statSync(absolute));
+  if (open !== '') report(key, `${JSON.stringify(path)}, which ${open}`, `${what}, for its owner alone: chmod ${mode} ${absolute}`);
 }
 
 function unreadable(path: string): string {

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import { parse, TomlError } from 'smol-toml';
 import * as v from 'valibot';
 import { EXIT, KeelsonError } from '../base/errors.js';
+import { withoutSecrets } from '../base/secrets.js';
 import { crossCheck } from './cross-checks.js';
 import { keyLines } from './key-lines.js';
 import { looseSections } from './loose-sections.js';
@@ -60,7 +61,7 @@ export function parseSettings(text: string, file: string): Settings {
   }
   const lines = keyLines(text);
   const report = (key: string, found: string, allowed: string): void => {
-    mistakes.push({ file, line: lineOf(lines, key), key, found, allowed });
+    mistakes.push({ file, line: lineOf(lines, key), key, found: printable(key, found), allowed });
   };
   const parsed = parseSections(document, report);
   const directory = dirname(resolve(file));
@@ -71,6 +72,12 @@ export function parseSettings(text: string, file: string): Settings {
   });
   if (mistakes.length > 0) throw new ConfigError(mistakes.sort((a, b) => a.line - b.line));
   return assemble(parsed, resolve(file), directory);
+}
+
+/** What was found, as it may be printed. A passphrase that stands where its file should be named is not shown either. */
+function printable(key: string, found: string): string {
+  const text = withoutSecrets(found);
+  return key === 'backup.passphraseFile' ? text.replace(/"(?:[^"\\]|\\.)*"/g, '"***"') : text;
 }
 
 /** The line of the key, or of the nearest table above it, or 1. */

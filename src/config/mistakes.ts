@@ -1,4 +1,5 @@
 import { EXIT, KeelsonError } from '../base/errors.js';
+import { withoutSecrets } from '../base/secrets.js';
 
 /** One thing wrong in a configuration file. */
 export interface Mistake {
@@ -69,6 +70,7 @@ export function quote(value: unknown): string {
   if (typeof value === 'bigint') return String(value);
   if (value instanceof Date) return 'a date';
   if (typeof value === 'number') return String(value);
-  const text = JSON.stringify(value);
+  // Before it is cut: the part that is left out may be what shows where a password ends.
+  const text = withoutSecrets(JSON.stringify(value));
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

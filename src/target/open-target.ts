@@ -1,4 +1,5 @@
 import { KeelsonError } from '../base/errors.js';
+import { withoutSecrets } from '../base/secrets.js';
 import { FileTarget } from './file-target.js';
 import type { SftpAddress, SftpCredentials } from './sftp/sftp-session.js';
 import { SftpTarget } from './sftp/sftp-target.js';
@@ -19,11 +20,11 @@ export function targetFor(url: string, credentials: SftpCredentials): Target {
   return new SftpTarget(sftpAddress(parsed, path), credentials);
 }
 
-/** For messages before a target is made: the URL without its password. */
+/** For messages before a target is made: the URL without its secrets. Throws BACKUP_URL. */
 export function printableUrl(url: string): string {
   const parsed = parse(url);
   parsed.password = '';
-  return parsed.toString();
+  return withoutSecrets(parsed.toString());
 }
 
 function sftpAddress(parsed: URL, path: string): SftpAddress {
@@ -53,7 +54,7 @@ function decoded(part: string, url: string): string {
 
 function badUrl(url: string): KeelsonError {
   return new KeelsonError('BACKUP_URL', 'the URL of the backup is not understood', {
-    found: url.replace(/:[^:@/]*@/, ':***@'),
+    found: withoutSecrets(url),
     expected: 'file:///path or sftp://user@host:port/path',
     action: 'correct backup.url',
     exit: 2,

@@ -1,8 +1,9 @@
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { Duplex } from 'node:stream';
 import { join } from 'node:path';
 import test from 'ava';
+import type { KeelsonError } from '../../src/base/errors.js';
 import { seededRandom } from '../../src/base/random.js';
 import { startEmbeddedServer } from '../../src/backup-host/embedded-server.js';
 import { JailRefusal, PathJail } from '../../src/backup-host/path-jail.js';
@@ -114,5 +115,24 @@ test('arbitrary bytes end a session and never the server', async (t) => {
     channel.push(null);
     await served;
     t.true(sent.length >= 1);
+  }
+});
+
+test('keys that others could read, or replace, are not used; the advice of the refusal helps', async (t) => {
+  const folder = scratchFolder(t);
+  const [directory, keys] = [join(folder, 'host'), join(folder, 'keys')];
+  await (await startEmbeddedServer({ directory, keys })).close();
+  for (const [path, mode] of [
+    [keys, 0o755],
+    [keys, 0o770],
+    [join(keys, 'id_ed25519'), 0o644],
+    [join(keys, 'host_ed25519'), 0o640],
+  ] as const) {
+    chmodSync(path, mode);
+    const error = (await t.throwsAsync(startEmbeddedServer({ directory, keys }), { code: 'EMBEDDED_SERVER' })) as KeelsonError;
+    const [, right = '', named = ''] = /^chmod (\d+) (.*)$/.exec(error.action ?? '') ?? [];
+    t.is(named, path);
+    chmodSync(named, Number.parseInt(right, 8));
+    await (await startEmbeddedServer({ directory, keys })).close();
   }
 });

@@ -32,7 +32,7 @@ test('the shortest configuration gets every default, paths absolute', (t) => {
 });
 
 test('the configuration of the documentation is understood as it says', (t) => {
-  writeFileSync(join(folder, 'id'), '');
+  writeFileSync(join(folder, 'id'), '', { mode: 0o600 });
   writeFileSync(join(folder, 'known'), '');
   const settings = parseSettings(
     `

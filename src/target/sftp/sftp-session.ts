@@ -1,8 +1,10 @@
-import { readFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { connect as connectSocket, type Socket } from 'node:net';
 import type { ClientErrorExtensions, ServerHostKeyAlgorithm, SFTPWrapper, Client as SshClient } from 'ssh2';
 import { type Clock, systemClock, type Timer } from '../../base/clock.js';
 import { KeelsonError } from '../../base/errors.js';
+import { exposed, writableByAll } from '../../base/secrets.js';
 import { judgeHostKey, knownKeyTypes, type KnownHost, parseKnownHosts } from './known-hosts.js';
 import { unreachable } from '../target.js';
 
@@ -80,8 +82,8 @@ export class SftpSession {
 
   /** Throws BACKUP_UNREACHABLE, BACKUP_HOST_KEY or BACKUP_AUTH. */
   static async connect(address: SftpAddress, credentials: SftpCredentials, clock: Clock = systemClock): Promise<SftpSession> {
-    const identity = await readCredential(credentials.identity, 'BACKUP_AUTH', 'the private key of the backup user', 'backup.identity');
-    const hosts = await readCredential(credentials.knownHosts, 'BACKUP_HOST_KEY', 'the file of known host keys', 'backup.knownHosts');
+    const identity = await readCredential(credentials.identity, IDENTITY);
+    const hosts = await readCredential(credentials.knownHosts, KNOWN_HOSTS);
     const known = parseKnownHosts(hosts.toString('utf8'));
     // Here, because an array without a backup, and every thread but the backup's, start faster without.
     const { default: ssh2 } = await import('ssh2');
@@ -220,10 +222,41 @@ export class SftpSession {
   }
 }
 
-async function readCredential(path: string, code: string, what: string, key: string): Promise<Buffer> {
+interface Credential {
+  readonly code: string;
+  readonly what: string;
+  readonly key: string;
+  /** What the rights of the file must not be; '' when they are right. */
+  readonly wrong: (stat: Stats) => string;
+  readonly chmod: string;
+}
+
+const IDENTITY: Credential = {
+  code: 'BACKUP_AUTH',
+  what: 'the private key of the backup user',
+  key: 'backup.identity',
+  wrong: exposed,
+  chmod: '600',
+};
+const KNOWN_HOSTS: Credential = {
+  code: 'BACKUP_HOST_KEY',
+  what: 'the file of known host keys',
+  key: 'backup.knownHosts',
+  wrong: writableByAll,
+  chmod: 'o-w',
+};
+
+async function readCredential(path: string, { code, what, key, wrong, chmod }: Credential): Promise<Buffer> {
   try {
-    return await readFile(path);
+    const open = wrong(await stat(path));
+    if (open === '') return await readFile(path);
+    throw new KeelsonError(code, `${what} is not trusted`, {
+      found: `${path}, which ${open}`,
+      expected: 'a file for its owner alone',
+      action: `chmod ${chmod} ${path}`,
+    });
   } catch (error) {
+    if (error instanceof KeelsonError) throw error;
     throw new KeelsonError(code, `${what} cannot be read`, {
       found: error instanceof Error ? error.message : String(error),
       expected: `a readable file named by ${key}`,

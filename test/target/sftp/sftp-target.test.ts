@@ -1,7 +1,8 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import ssh2 from 'ssh2';
+import type { KeelsonError } from '../../../src/base/errors.js';
 import { type EmbeddedServer, startEmbeddedServer } from '../../../src/backup-host/embedded-server.js';
 import { targetFor } from '../../../src/target/open-target.js';
 import { serveSftp } from '../../../src/backup-host/sftp-server.js';
@@ -76,6 +77,24 @@ test('sftp: a key the host does not know is BACKUP_AUTH, and so is one that cann
     const target = targetFor(server.url, { identity: path, knownHosts: server.knownHosts });
     t.is((await rejection(t, target.open(false))).code, 'BACKUP_AUTH', path);
   }
+});
+
+test('sftp: a key that others may read is not used, and known hosts that all may write are not believed', async (t) => {
+  const server = await serverIn(t, scratchFolder(t));
+  const refusal = async (): Promise<KeelsonError> => rejection(t, targetFor(server.url, server).open(false));
+  chmodSync(server.identity, 0o644);
+  const key = await refusal();
+  t.is(key.code, 'BACKUP_AUTH');
+  t.is(key.action, `chmod 600 ${server.identity}`);
+  chmodSync(server.identity, 0o600);
+  chmodSync(server.knownHosts, 0o666);
+  const hosts = await refusal();
+  t.is(hosts.code, 'BACKUP_HOST_KEY');
+  t.is(hosts.action, `chmod o-w ${server.knownHosts}`);
+  chmodSync(server.knownHosts, 0o664);
+  const target = targetFor(server.url, server);
+  t.teardown(() => target.close());
+  await t.notThrowsAsync(target.open(true));
 });
 
 test('sftp: another user name is BACKUP_AUTH', async (t) => {

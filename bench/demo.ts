@@ -12,7 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { seededRandom } from '../src/base/random.js';
 import { BLOCK_BYTES, MIB } from '../src/base/units.js';
-import { bytesText } from '../src/cli/quantity-text.js';
+import { bytesText } from '../src/base/quantity-text.js';
 import { ControlClient } from '../src/control/control-client.js';
 import type { RebuildPlan, RebuildStatus } from '../src/control/status.js';
 import { type ArrayOptions, ArrayRig } from '../test/system/rig/array.js';

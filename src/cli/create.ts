@@ -1,8 +1,10 @@
+import { exposures } from '../config/exposure.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
+import { hintText } from './hint-text.js';
 import { interruptible } from './interruption.js';
 import { planText } from './plan-text.js';
-import { bytesText, counted } from './quantity-text.js';
+import { bytesText, counted } from '../base/quantity-text.js';
 
 export const addCreate: AddVerb = (program, context) => {
   defineVerb(program, {
@@ -24,7 +26,9 @@ export const addCreate: AddVerb = (program, context) => {
       }
       const force = options.force === true;
       const report = await interruptible(context, (signal) => engine.createArray(settings, { force, signal }));
+      const hints = exposures(settings);
       const title = `created ${report.name}: ${counted(report.members, 'member')}, volume of ${bytesText(report.volumeBytes)}, uuid ${report.uuid}\n`;
-      context.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : `${title}${planText(report.plan)}`);
+      if (options.json === true) context.stdout.write(`${JSON.stringify(hints.length === 0 ? report : { ...report, hints })}\n`);
+      else context.stdout.write(`${title}${planText(report.plan)}${hints.map((hint) => hintText(hint)).join('')}`);
     });
 };

@@ -23,7 +23,7 @@ import { NbdServer } from '../nbd/server.js';
 import type { EmbeddedServer } from '../backup-host/embedded-server.js';
 import type { Backup } from '../repository/backup.js';
 import type { EnginePort, RunningArray } from './engine-port.js';
-import { bytesText } from './quantity-text.js';
+import { bytesText } from '../base/quantity-text.js';
 
 const INSPECT_SLAB_BYTES = 8 * 1024 * 1024;
 /** As often as the server tells the progress of its work. */

@@ -1,7 +1,7 @@
 import { formatSize } from '../config/quantities.js';
 import type { ArrayPlan } from '../engine/array-plan.js';
 import { describeNeed, sizeText } from '../engine/memory-need.js';
-import { bytesText } from './quantity-text.js';
+import { bytesText } from '../base/quantity-text.js';
 import { textTable } from './text-table.js';
 
 const ZONES = ['superblocks', 'checkpoints', 'integrity', 'journal', 'data', 'unused'] as const;

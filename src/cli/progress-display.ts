@@ -3,7 +3,7 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { OnProgress, Progress } from '../control/control-target.js';
 import type { CliContext } from './context.js';
 import { errorJson } from './error-output.js';
-import { bytesText, secondsText } from './quantity-text.js';
+import { bytesText, secondsText } from '../base/quantity-text.js';
 
 /** Where there is no terminal, a line now and then shows that it is alive. */
 const PLAIN_INTERVAL_MS = 5_000;

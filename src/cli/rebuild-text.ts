@@ -1,5 +1,5 @@
 import type { RebuildPlan, RebuildStatus } from '../control/status.js';
-import { bytesText, counted, secondsText } from './quantity-text.js';
+import { bytesText, counted, secondsText } from '../base/quantity-text.js';
 import { textTable } from './text-table.js';
 
 /** More ranges than this are for programs: --json has them all. */

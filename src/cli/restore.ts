@@ -5,7 +5,7 @@ import { defineVerb } from './define-verb.js';
 import { eventLog } from './event-log.js';
 import { interruptible } from './interruption.js';
 import { ProgressDisplay } from './progress-display.js';
-import { bytesText } from './quantity-text.js';
+import { bytesText } from '../base/quantity-text.js';
 
 export const addRestore: AddVerb = (program, context) => {
   defineVerb(program, {

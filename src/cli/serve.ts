@@ -1,7 +1,9 @@
 import { EXIT, type KeelsonError } from '../base/errors.js';
+import { exposures } from '../config/exposure.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 import { eventLog } from './event-log.js';
+import { hintText } from './hint-text.js';
 
 export const addServe: AddVerb = (program, context) => {
   defineVerb(program, {
@@ -12,6 +14,8 @@ export const addServe: AddVerb = (program, context) => {
   }).action(async (options: VerbOptions) => {
     const settings = context.settings(options.config);
     const log = eventLog('info');
+    const hints = exposures(settings);
+    for (const { code, message, action } of hints) log.warn({ code, action }, message);
     let stop: () => void = () => undefined;
     let signals = 0;
     const stopped = new Promise<null>((resolve) => {
@@ -39,8 +43,10 @@ export const addServe: AddVerb = (program, context) => {
       let fatal: KeelsonError | null;
       try {
         const figures = http === null ? null : `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${control.httpPort}/`;
-        if (options.json === true) context.stdout.write(`${JSON.stringify({ serving: array.uris, figures })}\n`);
+        if (options.json === true)
+          context.stdout.write(`${JSON.stringify({ serving: array.uris, figures, ...(hints.length === 0 ? {} : { hints }) })}\n`);
         else {
+          for (const hint of hints) context.stdout.write(hintText(hint));
           for (const uri of array.uris) context.stdout.write(`serving ${uri}\n`);
           if (figures !== null) context.stdout.write(`figures on ${figures}\n`);
         }

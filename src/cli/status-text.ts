@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import type { Alarm, ArrayState, ArrayStatus, LostStatus, RebuildStatus } from '../control/status.js';
-import { bytesText, counted, secondsText } from './quantity-text.js';
+import { hintText } from './hint-text.js';
+import { bytesText, counted, secondsText } from '../base/quantity-text.js';
 import { textTable } from './text-table.js';
 import { wrapText } from './text-wrap.js';
 
@@ -22,6 +23,7 @@ export function statusText(status: ArrayStatus, look: Look): string {
     // What a failed array would survive is no comfort.
     ...(status.state === 'failed' ? [] : [line(tolerance(status))]),
     ...status.alarms.map((alarm) => alarmText(alarm, look)),
+    ...(status.hints ?? []).map((hint) => hintText(hint, look.columns)),
     '\nmembers\n',
     memberTable(status, look),
     '\njournal\n',

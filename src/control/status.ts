@@ -17,6 +17,8 @@ export interface ArrayStatus {
   /** Blocks that are lost for good: reading them is an error until they are written again. Left out by older servers. */
   readonly lost?: LostStatus;
   readonly alarms: readonly Alarm[];
+  /** What is not a trouble but should be known: what other hosts can reach in clear. Left out by older servers. */
+  readonly hints?: readonly Alarm[];
 }
 
 /** failed: data are unavailable. beyond-parity: more than m stripe members are gone, everything is still served. */

@@ -1,4 +1,5 @@
 import { BLOCK_BYTES } from '../base/units.js';
+import { exposures } from '../config/exposure.js';
 import type { ArrayEngine } from './array-engine.js';
 import { alarmsOf } from './alarms.js';
 import { destagedLsn, drainedLsn } from './backup-attach.js';
@@ -64,6 +65,7 @@ export function arrayStatus(engine: ArrayEngine) {
       more: lost.more,
     },
     alarms: alarmsOf(engine, tolerance),
+    hints: exposures(engine.parts.settings),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { Bytes } from '../base/units.js';
+import type { Bytes } from './units.js';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 

@@ -34,7 +34,8 @@ function loose<Of extends Section>(of: Of, value: unknown): Loose<v.InferOutput<
   for (const [key, entry] of Object.entries(of.entries)) {
     const raw = given[key];
     // A list is taken apart, so that one wrong element does not take the others with it.
-    right[key] = Array.isArray(raw) ? raw.map((element) => (parsed(entry, [element]) as unknown[] | undefined)?.[0]) : parsed(entry, raw);
+    const isList = Array.isArray(raw) && Array.isArray(parsed(entry, []));
+    right[key] = isList ? raw.map((element) => (parsed(entry, [element]) as unknown[] | undefined)?.[0]) : parsed(entry, raw);
   }
   return right as Loose<v.InferOutput<Of>>;
 }

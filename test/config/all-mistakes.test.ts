@@ -76,3 +76,11 @@ test('a key is told once', (t) => {
     ['backup.identity', 'backup.knownHosts'],
   );
 });
+
+test('a list where one value belongs is a mistake like any other', (t) => {
+  const good = 'name = "v"\n[stripe]\nmembers = ["a", "b", "c"]\n';
+  t.deepEqual(mistakesIn(`${good}parity = ["x"]\n`), ['stripe.parity']);
+  t.deepEqual(mistakesIn(`${good}[control]\nsocket = ["x"]\n`), ['control.socket']);
+  for (const key of ['url', 'identity', 'passphraseFile'])
+    t.true(mistakesIn(`${good}[backup]\n${key} = ["x"]\n`).includes(`backup.${key}`), key);
+});

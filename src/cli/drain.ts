@@ -1,3 +1,4 @@
+import { EXIT } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 import { ProgressDisplay, SERVER_GOES_ON } from './progress-display.js';
@@ -14,8 +15,13 @@ export const addDrain: AddVerb = (program, context) => {
       const client = context.client(context.settings(options.config));
       const wait = options.wait === true;
       const display = new ProgressDisplay(context, options.json === true);
-      const { drainedLsn } = await display.during(client.drain(wait, display.onProgress), SERVER_GOES_ON);
-      if (options.json === true) context.stdout.write(`${JSON.stringify({ drainedLsn })}\n`);
+      const { drainedLsn, lostBlocks = 0 } = await display.during(client.drain(wait, display.onProgress), SERVER_GOES_ON);
+      if (options.json === true) context.stdout.write(`${JSON.stringify({ drainedLsn, lostBlocks })}\n`);
+      else if (lostBlocks > 0)
+        context.stdout.write(
+          `drained up to LSN ${drainedLsn}, without ${lostBlocks} blocks that nobody has any more: the backup calls them lost too\n`,
+        );
       else context.stdout.write(wait ? `drained up to LSN ${drainedLsn}\n` : 'draining\n');
+      if (lostBlocks > 0) context.status = EXIT.unavailable;
     });
 };

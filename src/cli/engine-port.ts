@@ -57,6 +57,8 @@ export interface RestoreReport {
   readonly lsn: Lsn;
   readonly volumeBytes: Bytes;
   readonly restoredBytes: Bytes;
+  /** Blocks that the image itself calls lost: reading them is an error. */
+  readonly lostBlocks?: number;
 }
 
 /** What of ours is on a device; null: not known. */

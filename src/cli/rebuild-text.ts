@@ -8,7 +8,18 @@ const RANGES_SHOWN_MAX = 40;
 export function rebuildText(rebuild: RebuildStatus): string {
   if (rebuild.waitsFor !== undefined && rebuild.waitsFor > 0)
     return `nothing rebuilt yet: that begins when ${rebuild.waitsFor} more of the lost members ${rebuild.waitsFor === 1 ? 'is' : 'are'} replaced, or with keelson rebuild`;
-  return `rebuilt ${bytesText(rebuild.doneBytes)}: from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}`;
+  if (rebuild.totalBytes === 0) return 'nothing to rebuild: the device is in use';
+  const lost = lostBlocks(rebuild);
+  const given =
+    lost === 0
+      ? ''
+      : `\n${lost} blocks were lost: neither members nor journal nor backup had them; reading them is an error until they are written again (keelson status lists them)`;
+  return `rebuilt ${bytesText(rebuild.doneBytes)}: from survivors ${bytesText(rebuild.fromSurvivors)}, parity ${bytesText(rebuild.fromParity)}, journal ${bytesText(rebuild.fromJournal)}, backup ${bytesText(rebuild.fromBackup)}${given}`;
+}
+
+/** Blocks that it gave up; of an older server: none are known. */
+export function lostBlocks(rebuild: RebuildStatus): number {
+  return rebuild.lostBlocks ?? 0;
 }
 
 export function planText({ ranges, bytes, secondsEstimated }: RebuildPlan): string {

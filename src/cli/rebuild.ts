@@ -1,7 +1,8 @@
+import { EXIT } from '../base/errors.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
 import { ProgressDisplay, SERVER_GOES_ON } from './progress-display.js';
-import { planText, rebuildText } from './rebuild-text.js';
+import { lostBlocks, planText, rebuildText } from './rebuild-text.js';
 
 export const addRebuild: AddVerb = (program, context) => {
   defineVerb(program, {
@@ -23,5 +24,6 @@ export const addRebuild: AddVerb = (program, context) => {
       const result = await display.during(client.rebuild(display.onProgress), SERVER_GOES_ON);
       if (json) context.stdout.write(`${JSON.stringify(result)}\n`);
       else context.stdout.write(result === null ? 'nothing to rebuild\n' : `${rebuildText(result)}\n`);
+      if (result !== null && lostBlocks(result) > 0) context.status = EXIT.unavailable;
     });
 };

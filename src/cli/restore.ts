@@ -31,6 +31,12 @@ export const addRestore: AddVerb = (program, context) => {
       );
       if (options.json === true) context.stdout.write(`${JSON.stringify(report)}\n`);
       else context.stdout.write(`restored ${bytesText(report.restoredBytes)}: the volume is as it was at LSN ${report.lsn}\n`);
+      const { lostBlocks = 0 } = report;
+      if (lostBlocks === 0) return;
+      context.stderr.write(
+        `${lostBlocks} blocks were lost before they reached the backup: reading them is an error until they are written again\n`,
+      );
+      context.status = EXIT.unavailable;
     });
 };
 

@@ -2,7 +2,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { type ErrorRecord, KeelsonError } from '../base/errors.js';
 import { CONTROL, type ControlLine } from './control-api.js';
-import type { OnProgress, ReplaceOptions } from './control-target.js';
+import type { Drained, OnProgress, ReplaceOptions } from './control-target.js';
 import type { ArrayStatus, RebuildPlan, RebuildStatus } from './status.js';
 
 /** Asks a running server, over its control socket. Every method throws KeelsonError: the server's own, or CONTROL_*. */
@@ -34,12 +34,12 @@ export class ControlClient {
     return this.#ask('GET', CONTROL.plan) as Promise<RebuildPlan>;
   }
 
-  drain(wait: boolean, onProgress: OnProgress): Promise<{ drainedLsn: number }> {
-    return this.#follow(CONTROL.drain, { wait }, onProgress) as Promise<{ drainedLsn: number }>;
+  drain(wait: boolean, onProgress: OnProgress): Promise<Drained> {
+    return this.#follow(CONTROL.drain, { wait }, onProgress) as Promise<Drained>;
   }
 
-  replace(member: string, device: string, { force }: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus> {
-    return this.#follow(CONTROL.replace, { member, device, force }, onProgress) as Promise<RebuildStatus>;
+  replace(member: string, device: string, options: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus> {
+    return this.#follow(CONTROL.replace, { member, device, ...options }, onProgress) as Promise<RebuildStatus>;
   }
 
   rebuild(onProgress: OnProgress): Promise<RebuildStatus | null> {

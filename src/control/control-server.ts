@@ -31,7 +31,12 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const empty = v.strictObject({});
 const drainBody = v.strictObject({ wait: v.boolean() });
 const failBody = v.strictObject({ member: v.string(), force: v.boolean() });
-const replaceBody = v.strictObject({ member: v.string(), device: v.string(), force: v.optional(v.boolean(), false) });
+const replaceBody = v.strictObject({
+  member: v.string(),
+  device: v.string(),
+  force: v.optional(v.boolean(), false),
+  giveUp: v.optional(v.string()),
+});
 
 /**
  * Serves the control protocol (control-api.ts) on a unix socket of mode 0600, and the read-only pages on http.
@@ -128,8 +133,9 @@ function controlRoutes({ target, onStop }: ControlServerOptions): FastifyInstanc
     return stream(reply, (onProgress) => target.drain(wait, onProgress));
   });
   app.post(CONTROL.replace, (request, reply) => {
-    const { member, device, force } = checked(replaceBody, request);
-    return stream(reply, (onProgress) => target.replace(member, device, { force }, onProgress));
+    const { member, device, force, giveUp } = checked(replaceBody, request);
+    const options = { force, ...(giveUp === undefined ? {} : { giveUp }) };
+    return stream(reply, (onProgress) => target.replace(member, device, options, onProgress));
   });
   app.post(CONTROL.rebuild, (request, reply) => {
     checked(empty, request);

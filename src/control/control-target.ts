@@ -1,5 +1,5 @@
 import type { Figure } from '../base/figure.js';
-import type { Bytes } from '../base/units.js';
+import type { Bytes, Lsn } from '../base/units.js';
 import type { ArrayStatus, RebuildPlan, RebuildStatus } from './status.js';
 
 /** Progress of long work. Called at most a few times a second; total may still grow. */
@@ -20,8 +20,16 @@ export interface FailOptions {
 }
 
 export interface ReplaceOptions {
-  /** Insists although the device holds something. Without it: KeelsonError with exit status 3 that says what it holds. */
+  /** Insists although the device holds something other than a member of this array. Without it: KeelsonError with exit status 3 that says what it holds. */
   readonly force: boolean;
+  /** A member whose content is given up, though the device may be its only copy. Without it: exit status 3. */
+  readonly giveUp?: MemberName;
+}
+
+export interface Drained {
+  readonly drainedLsn: Lsn;
+  /** With wait: blocks that this drain had to call lost, since nobody had them any more. */
+  readonly lostBlocks?: number;
 }
 
 /** What the control socket may ask of a running array. Every method throws KeelsonError. */
@@ -32,7 +40,7 @@ export interface ControlTarget {
   /** Resolves when every write acknowledged before is on stable media. */
   flush(): Promise<void>;
   /** Starts a drain of everything journaled so far; wait: resolves when it is on the backup. DRAIN_NO_TARGET without a backup. */
-  drain(wait: boolean, onProgress: OnProgress): Promise<{ readonly drainedLsn: number }>;
+  drain(wait: boolean, onProgress: OnProgress): Promise<Drained>;
   fail(member: MemberName, options: FailOptions): Promise<void>;
   /** Replaces a failed or missing member (or a healthy one, which is failed first) and rebuilds it. Resolves when it is whole. */
   replace(member: MemberName, device: string, options: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus>;

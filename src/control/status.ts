@@ -65,6 +65,10 @@ export interface RebuildStatus {
   readonly fromJournal: Bytes;
   readonly fromBackup: Bytes;
   readonly secondsLeft: number | null;
+  /** Given up: to be had from nowhere, errors until they are written again. A command that gave up any ends with status 5. Left out by older servers. */
+  readonly lostBlocks?: number;
+  /** Only in what `replace` resolves to: the path of the configuration in whose place the new one belongs; null: several could be meant. */
+  readonly replaces?: string | null;
   /** Only in what `replace` resolves to: so many more of the lost members must get a device before the rebuild begins. */
   readonly waitsFor?: number;
 }

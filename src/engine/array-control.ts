@@ -1,14 +1,22 @@
 import type { Bytes } from '../base/units.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Member } from '../member/member-api.js';
 import type { ArrayEngine } from './array-engine.js';
 import { arrayStatus } from './array-status.js';
 import { drainedLsn } from './backup-attach.js';
-import { failByHand, replaceMember } from './membership-change.js';
+import { memberPaths } from './assemble.js';
 import { absentMembers, lostMembersAdvice } from './lost-member-advice.js';
+import { pathToReplace } from './member-names.js';
+import { failByHand, type ReplaceOptions, replaceMember } from './membership-change.js';
 import { estimateRebuild } from './rebuild-estimate.js';
 import type { RebuildProgress } from './rebuild-runner.js';
 
 type OnProgress = (progress: { readonly task: string; readonly doneBytes: Bytes; readonly totalBytes: Bytes }) => void;
+
+export interface Replaced extends RebuildProgress {
+  /** pathToReplace(). */
+  readonly replaces: string | null;
+}
 
 const PROGRESS_MS = 250;
 
@@ -19,7 +27,7 @@ export function arrayControl(engine: ArrayEngine) {
 
     flush: () => new Promise<void>((resolve, reject) => engine.volume.flush((error) => (error === null ? resolve() : reject(error)))),
 
-    async drain(wait: boolean, onProgress: OnProgress): Promise<{ readonly drainedLsn: number }> {
+    async drain(wait: boolean, onProgress: OnProgress): Promise<{ readonly drainedLsn: number; readonly lostBlocks?: number }> {
       const loop = engine.drainLoop;
       if (loop === null) {
         throw new KeelsonError('DRAIN_NO_TARGET', 'there is nowhere to drain to', {
@@ -29,6 +37,7 @@ export function arrayControl(engine: ArrayEngine) {
         });
       }
       const total = loop.undrainedBytes();
+      const lostBefore = engine.drainer?.lostBlocks ?? 0;
       const done = loop.drainNow();
       if (!wait) {
         done.catch(() => undefined);
@@ -37,19 +46,16 @@ export function arrayControl(engine: ArrayEngine) {
       await reporting(engine, done, () =>
         onProgress({ task: 'drain', doneBytes: Math.max(0, total - loop.undrainedBytes()), totalBytes: total }),
       );
-      return { drainedLsn: drainedLsn(engine) };
+      return { drainedLsn: drainedLsn(engine), lostBlocks: (engine.drainer?.lostBlocks ?? 0) - lostBefore };
     },
 
     fail: (member: string, options: { readonly force: boolean }) => failByHand(engine, member, options.force),
 
-    async replace(
-      member: string,
-      device: string,
-      { force }: { readonly force: boolean },
-      onProgress: OnProgress,
-    ): Promise<RebuildProgress> {
-      await replaceMember(engine, member, device, force);
-      return (await rebuild(engine, onProgress)) ?? nothingRebuilt(engine.rebuild.waitsFor);
+    async replace(member: string, device: string, options: ReplaceOptions, onProgress: OnProgress): Promise<Replaced> {
+      const taken = await replaceMember(engine, member, device, options);
+      const progress = (await rebuild(engine, onProgress)) ?? nothingRebuilt(engine.rebuild.waitsFor);
+      requireInPlace(engine, [taken]);
+      return { ...progress, replaces: pathToReplace(engine.state, memberPaths(engine.parts.settings), taken.index) };
     },
 
     async rebuildPlan() {
@@ -58,10 +64,13 @@ export function arrayControl(engine: ArrayEngine) {
       return { ...outline, secondsEstimated: seconds, rates };
     },
 
-    rebuild: async (onProgress: OnProgress) => {
+    async rebuild(onProgress: OnProgress): Promise<RebuildProgress | null> {
       refuseWithoutDevice(engine);
+      const targets = engine.rebuild.targets();
       engine.rebuild.start();
-      return rebuild(engine, onProgress);
+      const progress = await rebuild(engine, onProgress);
+      requireInPlace(engine, targets);
+      return progress;
     },
   };
 }
@@ -78,13 +87,33 @@ function refuseWithoutDevice(engine: ArrayEngine): void {
 }
 
 async function rebuild(engine: ArrayEngine, onProgress: OnProgress): Promise<RebuildProgress | null> {
-  if (engine.isDegraded() || engine.rebuild.active) engine.rebuild.finished = null;
+  engine.rebuild.finished = null;
   engine.rebuild.kick();
   await reporting(engine, engine.rebuild.wait(), () => {
     const progress = engine.rebuild.progress();
     if (progress !== null) onProgress({ task: 'rebuild', doneBytes: progress.doneBytes, totalBytes: progress.totalBytes });
   });
   return engine.rebuild.finished;
+}
+
+/** Throws when one of the members that were to be made whole failed meanwhile, or gave its place to another device: then nothing is "rebuilt". */
+function requireInPlace({ state }: ArrayEngine, members: readonly Member[]): void {
+  for (const member of members) {
+    const { index, device } = member;
+    if (state.members[index] === member && member.state !== 'failed') continue;
+    const why = state.whyFailed.get(member);
+    if (why?.code === 'MEMBER_REPLACED') {
+      throw new KeelsonError('MEMBER_REPLACED', `${device.path} is not member ${index} any more: it was replaced before it was whole`, {
+        found: why.message,
+        action: 'keelson status shows the device that has the place now; keelson rebuild follows its rebuild',
+      });
+    }
+    throw new KeelsonError('MEMBER_FAILED', `member ${index} (${device.path}) failed, or was failed, before it was whole`, {
+      found: why?.describe() ?? 'state failed',
+      expected: 'a device that stays in its place until it is rebuilt',
+      action: `keelson status says what is left; then keelson replace ${index} with another device`,
+    });
+  }
 }
 
 /** Reports now and then until the work ends. */
@@ -104,5 +133,15 @@ async function reporting(engine: ArrayEngine, work: Promise<unknown>, report: ()
 }
 
 function nothingRebuilt(waitsFor: number): RebuildProgress {
-  return { doneBytes: 0, totalBytes: 0, fromSurvivors: 0, fromParity: 0, fromJournal: 0, fromBackup: 0, secondsLeft: 0, waitsFor };
+  return {
+    doneBytes: 0,
+    totalBytes: 0,
+    fromSurvivors: 0,
+    fromParity: 0,
+    fromJournal: 0,
+    fromBackup: 0,
+    secondsLeft: 0,
+    lostBlocks: 0,
+    waitsFor,
+  };
 }

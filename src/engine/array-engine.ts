@@ -27,6 +27,7 @@ import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
 import type { SlabPlan } from './slab-plan.js';
 import type { TrackedPool } from './tracked-pool.js';
+import { Turns } from './turns.js';
 import { Volume } from './volume.js';
 import { WritePath } from './write-path.js';
 
@@ -65,6 +66,7 @@ export class ArrayEngine {
   readonly journal: Journal;
   readonly reader: RingReader;
   readonly locks = new StripeLock();
+  readonly admissions = new Turns();
   readonly checkpointer: Checkpointer;
   readonly fence: Fence;
   readonly recovery: BlockRecovery;
@@ -332,6 +334,7 @@ export class ArrayEngine {
   #markFailed(member: Member, error: KeelsonError): boolean {
     if (member.state === 'failed') return false;
     member.state = 'failed';
+    this.state.whyFailed.set(member, error);
     if (member.index < this.state.shape.dataMembers) this.state.lostBeforeCrashFrom = Number.POSITIVE_INFINITY;
     this.state.tasksCountOnFailed = true;
     const path = member.device.path;

@@ -51,6 +51,8 @@ export class ArrayState {
   failure: KeelsonError | null = null;
   /** Places whose own device is there, and was away while the array went on: it may be taken for them again, not read as it is. */
   readonly returned = new Set<number>();
+  /** Why members that are failed were. */
+  readonly whyFailed = new WeakMap<Member, KeelsonError>();
   readonly #alarms = new Map<string, Alarm>();
 
   constructor(

@@ -50,6 +50,18 @@ export class LostBlocks {
     if (this.#marked > 0 && this.#has(stripe)) this.#stale = true;
   }
 
+  /** Data blocks of the stripe that are marked. */
+  countIn(stripe: StripeIndex): number {
+    if (!this.#has(stripe)) return 0;
+    const { stripeBlocks } = this.#geometry;
+    let marked = 0;
+    for (let block = stripe * stripeBlocks; block < (stripe + 1) * stripeBlocks; block++) {
+      const { entries, at } = this.#place(block);
+      if (entries[at] === CRC_LOST) marked++;
+    }
+    return marked;
+  }
+
   /** After the tables are loaded: notes every mark that is in them. Only where entries are: memory that nobody wrote to is not touched. */
   scan(): void {
     for (const table of this.#tables) {

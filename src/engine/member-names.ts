@@ -1,5 +1,6 @@
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync, fstatSync, realpathSync, statSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
+import type { Device, DeviceProvider } from '../device/device.js';
 import { isUuid } from '../member/uuid.js';
 import type { Membership } from '../member/membership.js';
 import type { ArrayState } from './array-state.js';
@@ -57,10 +58,31 @@ function ambiguous(name: string, holders: readonly number[], meant: readonly num
   });
 }
 
+/** The path of the configuration that no member is at any more: in its place belongs that of the device which member `index` has now. null: there are several. */
+export function pathToReplace({ paths }: ArrayState, configured: readonly string[], index: number): string | null {
+  const free = configured.filter((path) => !paths.some((held, other) => other !== index && samePath(held, path)));
+  const own = configured[index] as string;
+  if (free.includes(own)) return own;
+  return free.length === 1 ? (free[0] as string) : null;
+}
+
 export function samePath(a: string, b: string): boolean {
   if (a === b) return true;
   const real = (path: string): string => (existsSync(path) ? realpathSync(path) : path);
   return real(a) === real(b);
+}
+
+/** The open device is what is at the path. One whose name was taken over by another device, or that has none any more, is not. */
+export function isAtPath(provider: DeviceProvider, device: Device, path: string): boolean {
+  if (provider.kind === 'simulated') return device.path === path;
+  try {
+    const held = fstatSync(device.handle);
+    const there = statSync(path);
+    if (there.isBlockDevice()) return held.isBlockDevice() && held.rdev === there.rdev;
+    return held.dev === there.dev && held.ino === there.ino;
+  } catch {
+    return false;
+  }
 }
 
 /** In place of the alarm of the device before it: from now on this one is meant. */

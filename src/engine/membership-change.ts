@@ -4,17 +4,23 @@ import type { Device } from '../device/device.js';
 import { forgetFormerRing } from '../journal/former-member.js';
 import { makeMember, writeNewMember } from '../member/member.js';
 import type { IntegrityTable } from '../member/integrity.js';
-import type { Checkpoint, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
+import type { Checkpoint, Member, MemberRecord, MemberRole, Superblock } from '../member/member-api.js';
 import { newUuid } from '../member/uuid.js';
 import type { ArrayEngine } from './array-engine.js';
 import { memberPaths } from './assemble.js';
 import { layoutOf } from './create.js';
-import { clearMemberAlarms, memberNamed, raiseRebuilding, samePath } from './member-names.js';
+import { refuseListedMember, refuseOnlyCopy, refuseOtherMember } from './held-content.js';
+import { clearMemberAlarms, isAtPath, memberNamed, raiseRebuilding } from './member-names.js';
 import { checkNewDevice, NewDevice } from './new-device.js';
 import { computeTolerance } from './tolerance.js';
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
-export async function failByHand(engine: ArrayEngine, name: string, force: boolean): Promise<void> {
+export async function failByHand(
+  engine: ArrayEngine,
+  name: string,
+  force: boolean,
+  reason = new KeelsonError('FAILED_BY_HAND', 'failed by hand'),
+): Promise<void> {
   const { state, journal } = engine;
   const index = named(engine, name);
   const member = state.members[index];
@@ -28,67 +34,93 @@ export async function failByHand(engine: ArrayEngine, name: string, force: boole
       exit: EXIT.refused,
     });
   }
-  await engine.failMember(member, new KeelsonError('FAILED_BY_HAND', 'failed by hand'));
+  await engine.failMember(member, reason);
+}
+
+export interface ReplaceOptions {
+  /** What the device holds is given up, other than a member of this array. */
+  readonly force?: boolean;
+  /** Index, UUID or path of the member whose content is given up: the device bears it, or is the member's own. */
+  readonly giveUp?: string;
 }
 
 /**
  * Puts a new device in a member's place: superblock and checkpoint, then the epoch is raised so that the old device is stale, then its content is
- * rebuilt in the background (engine.rebuild). Refuses devices that hold anything other than this array's own former members, unless force.
- * A device that does not become a member is as it was before, and a file that was made for it is gone.
+ * rebuilt in the background (engine.rebuild). Refuses devices that hold anything other than this array's own former members, unless force, and whatever the flags those that may
+ * be the only copy of a member which is not given up by name (held-content.ts). A device that does not become a member is as it was before, and a file that was made for it is gone.
+ * Resolves to the new member. One device is taken in at a time.
  */
-export async function replaceMember(engine: ArrayEngine, name: string, path: string, force = false): Promise<number> {
-  const { state, journal, parts } = engine;
+export async function replaceMember(engine: ArrayEngine, name: string, path: string, options: ReplaceOptions = {}): Promise<Member> {
   const index = named(engine, name);
-  const role = (state.records[index] as (typeof state.records)[number]).role;
+  const givenUp = options.giveUp === undefined ? null : named(engine, options.giveUp);
+  return engine.admissions.run(() => replaceNow(engine, index, path, givenUp, options.force === true));
+}
+
+async function replaceNow(engine: ArrayEngine, index: number, path: string, givenUp: number | null, force: boolean): Promise<Member> {
+  const { state, parts } = engine;
+  const { role } = state.records[index] as MemberRecord;
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
   const bytes = sizes.dataOffset + sizes.dataBytes + 8192;
+  await refuseOtherMember(engine, index, path, givenUp);
   const fresh = new NewDevice(parts.provider, path, fileBytes(engine, role, bytes), parts.settings.file);
   const old = state.members[index];
-  const same = old !== null && old !== undefined && samePath(old.device.path, path);
+  const same = old !== null && old !== undefined && isAtPath(parts.provider, old.device, path);
   // The device is tried before the old one is given up, unless it is the same one.
-  if (same) await giveUp(engine, name, index);
   try {
-    const device = await fresh.open(parts.provider);
-    await checkNewDevice(fresh, device, { bytes, arrayUuid: state.shape.arrayUuid, force }, parts.plan.admission);
-    if (!same) await giveUp(engine, name, index);
-    const superblock: Superblock = {
-      shape: state.shape,
-      memberUuid: newUuid(parts.random),
-      index,
-      role,
-      layout: layoutOf(state.shape, role, device.sizeBytes),
-      epoch: state.epoch,
-      generation: 1,
-    };
-    await fresh.take(device, superblock.layout, parts.plan.admission);
-    const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
-    const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
-    const position = state.journalPositions().indexOf(index);
-    const { segmentBlocks, slots, arrayTag } = journal;
-    const ring = { journalOffset: superblock.layout.journalOffset, slots, segmentBlocks, arrayTag };
-    if (position >= 0) await forgetFormerRing(device, ring, parts.plan.admission);
-    await writeNewMember(device, superblock, firstCheckpoint(engine, record), parts.plan.admission);
-    // Not before: a device that failed meanwhile is no member, and no table may name it.
-    state.records[index] = record;
-    state.members[index] = member;
-    state.paths[index] = path;
-    if (index < state.shape.dataMembers)
-      (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
-    await engine.checkpointer.fence();
-    // Only now: a journal copy on a device that no member table names yet would be lost in a crash.
-    if (position >= 0) {
-      journal.members[position] = member;
-      journal.revive();
-      await engine.checkpointer.recordRing();
+    if (same) {
+      await refuseOnlyCopy(engine, index, path, givenUp);
+      await giveUp(engine, index, path);
     }
-    if (role === 'journal') clearMemberAlarms(state, index);
-    else raiseRebuilding(state, index);
-    engine.afterMembershipChange();
-    return index;
+    const device = await fresh.open(parts.provider);
+    const superblock = await checkNewDevice(fresh, device, { bytes, arrayUuid: state.shape.arrayUuid, force }, parts.plan.admission);
+    if (superblock !== null && !same) await refuseListedMember(engine, index, superblock, path, givenUp);
+    if (!same) await giveUp(engine, index, path);
+    return await install(engine, index, fresh, device);
   } catch (error) {
     if (!fresh.isDeviceOf(state.members[index])) await fresh.takeBack(parts.provider, parts.plan.admission);
     throw error;
   }
+}
+
+/** The device becomes the member; what it is to hold is copied or rebuilt after that. */
+async function install(engine: ArrayEngine, index: number, fresh: NewDevice, device: Device): Promise<Member> {
+  const { state, journal, parts } = engine;
+  const { role } = state.records[index] as MemberRecord;
+  const superblock: Superblock = {
+    shape: state.shape,
+    memberUuid: newUuid(parts.random),
+    index,
+    role,
+    layout: layoutOf(state.shape, role, device.sizeBytes),
+    epoch: state.epoch,
+    generation: 1,
+  };
+  await fresh.take(device, superblock.layout, parts.plan.admission);
+  const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
+  const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
+  const position = state.journalPositions().indexOf(index);
+  const { segmentBlocks, slots, arrayTag } = journal;
+  const ring = { journalOffset: superblock.layout.journalOffset, slots, segmentBlocks, arrayTag };
+  if (position >= 0) await forgetFormerRing(device, ring, parts.plan.admission);
+  await writeNewMember(device, superblock, firstCheckpoint(engine, record), parts.plan.admission);
+  // Not before: a device that failed meanwhile is no member, and no table may name it.
+  state.records[index] = record;
+  state.members[index] = member;
+  state.paths[index] = device.path;
+  if (index < state.shape.dataMembers)
+    (state.integrity[index] as IntegrityTable).moveTo({ arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index });
+  await engine.checkpointer.fence();
+  // Only now: a journal copy on a device that no member table names yet would be lost in a crash.
+  if (position >= 0) {
+    journal.members[position] = member;
+    journal.revive();
+    await engine.checkpointer.recordRing();
+  }
+  // It may have failed in the same rounds.
+  if (role === 'journal' && member.state === 'online') clearMemberAlarms(state, index);
+  if (member.state === 'rebuilding') raiseRebuilding(state, index);
+  engine.afterMembershipChange();
+  return member;
 }
 
 function named({ state, parts }: ArrayEngine, name: string): number {
@@ -103,10 +135,11 @@ function fileBytes({ state, parts }: ArrayEngine, role: MemberRole, needed: Byte
 }
 
 /** The member that was in the place: failed if it was not, recorded as such, and its device closed. */
-async function giveUp(engine: ArrayEngine, name: string, index: number): Promise<void> {
+async function giveUp(engine: ArrayEngine, index: number, path: string): Promise<void> {
   const old = engine.state.members[index];
   if (!old) return;
-  if (old.state !== 'failed') await failByHand(engine, name, false);
+  if (old.state !== 'failed')
+    await failByHand(engine, String(index), false, new KeelsonError('MEMBER_REPLACED', `its place is given to ${path}`));
   await engine.failureRecorded(old);
   await retire(engine, old.device);
 }

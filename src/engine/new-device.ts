@@ -2,7 +2,7 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Bytes } from '../base/units.js';
 import type { Device, DeviceProvider } from '../device/device.js';
 import { firstData } from '../member/blank.js';
-import type { Member, MemberLayout } from '../member/member-api.js';
+import type { Member, MemberLayout, Superblock } from '../member/member-api.js';
 import { KEELSON_MEMBER, recognise } from '../member/signatures.js';
 import { readSuperblock } from '../member/superblock-io.js';
 import { clearSignatures, wipeMember } from '../member/wipe.js';
@@ -110,10 +110,15 @@ export interface ReplacementNeeds {
 }
 
 /**
- * Refuses a device that is too small for a member, or that holds anything other than a former member of the array.
- * Throws MEMBER_SIZE, MEMBER_HOLDS_DATA (exit 3).
+ * Refuses a device that is too small for a member, or that holds anything other than a member of the array. Resolves to the superblock of
+ * that, which may be a member's only copy (held-content.ts), also when what it holds is given up. Throws MEMBER_SIZE, MEMBER_HOLDS_DATA (exit 3).
  */
-export async function checkNewDevice(fresh: NewDevice, device: Device, needs: ReplacementNeeds, region: SlabRegion): Promise<void> {
+export async function checkNewDevice(
+  fresh: NewDevice,
+  device: Device,
+  needs: ReplacementNeeds,
+  region: SlabRegion,
+): Promise<Superblock | null> {
   if (device.sizeBytes < needs.bytes) {
     throw new KeelsonError('MEMBER_SIZE', `${fresh.words} is too small`, {
       found: `${device.sizeBytes} bytes`,
@@ -122,9 +127,11 @@ export async function checkNewDevice(fresh: NewDevice, device: Device, needs: Re
       exit: EXIT.usage,
     });
   }
-  if (needs.force) return;
+  if (needs.force) return superblockOf(device, needs.arrayUuid, region);
   const held = await fresh.holds(device, region);
-  if (held === null || (held.ours && (await isFormerMember(device, needs.arrayUuid, region)))) return;
+  if (held === null) return null;
+  const superblock = held.ours ? await superblockOf(device, needs.arrayUuid, region) : null;
+  if (superblock !== null) return superblock;
   throw holdsData([held], 'use another device');
 }
 
@@ -140,11 +147,12 @@ export function holdsData(held: readonly Holding[], otherwise: string): KeelsonE
   });
 }
 
-/** A device of this array that was taken out: what it holds is ours to overwrite. */
-async function isFormerMember(device: Device, arrayUuid: string, region: SlabRegion): Promise<boolean> {
+/** null: the device bears no member of this array. */
+async function superblockOf(device: Device, arrayUuid: string, region: SlabRegion): Promise<Superblock | null> {
   try {
-    return (await readSuperblock(device, region)).shape.arrayUuid === arrayUuid;
+    const superblock = await readSuperblock(device, region);
+    return superblock.shape.arrayUuid === arrayUuid ? superblock : null;
   } catch {
-    return false;
+    return null;
   }
 }

@@ -1,6 +1,6 @@
 import type { Timer } from '../base/clock.js';
 import { KeelsonError } from '../base/errors.js';
-import type { Bytes } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes } from '../base/units.js';
 import type { SlabRegion } from '../memory/slab-region.js';
 import type { Backup } from '../repository/backup.js';
 import { CRC_LOST } from '../stripe/geometry.js';
@@ -24,6 +24,8 @@ export interface RebuildProgress {
   readonly fromJournal: Bytes;
   readonly fromBackup: Bytes;
   readonly secondsLeft: number | null;
+  /** Given up by it: they were to be had from nowhere, and are errors until they are written again. */
+  readonly lostBlocks: number;
   /** Nothing was rebuilt yet: so many more of the lost members must get a device first. */
   readonly waitsFor?: number;
 }
@@ -58,7 +60,8 @@ export class RebuildRunner {
     this.#region = region;
   }
 
-  #targets(): Member[] {
+  /** Members that want a rebuild or are getting one. */
+  targets(): Member[] {
     const { state } = this.#engine;
     const targets: Member[] = [];
     for (let i = 0; i < state.shape.dataMembers; i++) {
@@ -75,7 +78,7 @@ export class RebuildRunner {
    */
   get waitsFor(): number {
     const { state } = this.#engine;
-    const targets = this.#targets().length;
+    const targets = this.targets().length;
     if (this.#byHand || targets === 0) return 0;
     return Math.max(0, state.lostDataMembers().length - targets - state.geometry.m);
   }
@@ -87,7 +90,7 @@ export class RebuildRunner {
 
   /** Some member wants or is getting a rebuild. */
   get active(): boolean {
-    return this.#running !== null || this.#targets().length > 0;
+    return this.#running !== null || this.targets().length > 0;
   }
 
   kick(): void {
@@ -96,8 +99,8 @@ export class RebuildRunner {
       this.#again = true;
       return;
     }
-    if (this.#targets().length === 0) this.#byHand = false;
-    if (this.#targets().length === 0 || this.waitsFor > 0) return;
+    if (this.targets().length === 0) this.#byHand = false;
+    if (this.targets().length === 0 || this.waitsFor > 0) return;
     this.#retry?.cancel();
     this.#running = this.#run().finally(() => {
       this.#running = null;
@@ -116,8 +119,8 @@ export class RebuildRunner {
 
   /** Resolves when nothing is left to rebuild, or when too few of the lost members have a device (waitsFor); rejects with what stops it. */
   async wait(): Promise<void> {
-    while (this.#running !== null || (this.#targets().length > 0 && this.waitsFor === 0)) {
-      if (this.#stopped) throw new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
+    while (this.#running !== null || (this.targets().length > 0 && this.waitsFor === 0)) {
+      if (this.#stopped) throw stopping();
       if (this.#running === null) {
         if (this.lastError !== null) throw this.lastError;
         this.kick();
@@ -133,11 +136,11 @@ export class RebuildRunner {
     this.#startedAt = parts.clock.now();
     this.lastError = null;
     try {
-      this.#targetCount = this.#targets().length;
+      this.#targetCount = this.targets().length;
       await rebuilder.run();
       if (this.#stopped) return;
       this.#measure(rebuilder);
-      for (const member of this.#targets()) {
+      for (const member of this.targets()) {
         const { index } = member;
         if (member.rebuiltStripes < state.geometry.stripes) continue;
         member.state = 'online';
@@ -147,7 +150,7 @@ export class RebuildRunner {
       }
       await checkpointer.fence();
       this.#before = this.progress();
-      if (this.#targets().length === 0) {
+      if (this.targets().length === 0) {
         this.finished = this.#before;
         this.#before = null;
       }
@@ -195,6 +198,7 @@ export class RebuildRunner {
         this.#reach = journal.headSeq + 1;
       },
       gaveUp: (stripe: number) => state.lost.note(stripe),
+      lostIn: (stripe: number) => state.lost.countIn(stripe),
       markLost: (member: number, block: number) => {
         (state.integrity[member] as IntegrityTable).entries[block] = CRC_LOST;
         state.lost.note(Math.floor(block / state.geometry.rows));
@@ -203,15 +207,14 @@ export class RebuildRunner {
       unlock: engine.locks.release.bind(engine.locks),
       account: (outcome: Parameters<ArrayEngine['account']>[0]) => engine.account(outcome),
       backup: () => this.#backup(),
-      targets: () => (this.waitsFor === 0 ? this.#targets() : []),
+      targets: () => (this.waitsFor === 0 ? this.targets() : []),
       progress: (targets: readonly RebuildTarget[], stripes: number) => {
         // A member that failed or was replaced meanwhile is not one of these any more.
-        for (const member of this.#targets())
-          if (targets.includes(member)) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
+        for (const member of this.targets()) if (targets.includes(member)) member.rebuiltStripes = Math.max(member.rebuiltStripes, stripes);
       },
       checkpoint: () => engine.checkpointer.settle(),
       throttle: async () => {
-        if (this.#stopped) throw new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
+        if (this.#stopped) throw stopping();
         if (engine.volume.inFlight > 0) await new Promise<void>((resolve) => parts.clock.after(BUSY_PAUSE_MS, resolve));
       },
     };
@@ -234,6 +237,20 @@ export class RebuildRunner {
     return outlineRebuild(this.#host(), this.#backup());
   }
 
+  /** Blocks that would be lost if nothing more were ever had from this member: not those that are lost already. */
+  async blocksLostWithout(member: number): Promise<number> {
+    const { state } = this.#engine;
+    const host = this.#host();
+    const without = { ...host, readable: (other: number, stripe: number) => other !== member && host.readable(other, stripe) };
+    const { ranges, bytes } = await outlineRebuild(without, this.#backup());
+    let lostAlready = 0;
+    for (const { offset, length, from } of ranges) {
+      if (from !== 'lost') continue;
+      for (let at = offset; at < offset + length; at += BLOCK_BYTES) if (state.isLost(at / BLOCK_BYTES)) lostAlready++;
+    }
+    return bytes.lost / BLOCK_BYTES - lostAlready;
+  }
+
   progress(): RebuildProgress | null {
     const rebuilder = this.#rebuilder;
     if (rebuilder === null) return null;
@@ -250,6 +267,7 @@ export class RebuildRunner {
       fromParity: counters.fromParity + (before?.fromParity ?? 0),
       fromJournal: counters.fromJournal + (before?.fromJournal ?? 0),
       fromBackup: counters.fromBackup + (before?.fromBackup ?? 0),
+      lostBlocks: counters.lostBlocks + (before?.lostBlocks ?? 0),
       secondsLeft: counters.doneStripes === 0 ? null : (seconds / counters.doneStripes) * left,
     };
   }
@@ -259,4 +277,10 @@ export class RebuildRunner {
     this.#retry?.cancel();
     await this.#running;
   }
+}
+
+function stopping(): KeelsonError {
+  return new KeelsonError('SHUTTING_DOWN', 'the server is stopping', {
+    action: 'the rebuild goes on by itself, from where it is, when the server is started again',
+  });
 }

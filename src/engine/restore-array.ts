@@ -21,6 +21,8 @@ export interface RestoredArray {
   readonly lsn: Lsn;
   readonly volumeBytes: Bytes;
   readonly restoredBytes: Bytes;
+  /** Blocks that the image itself calls lost: errors, as they were in the array it is of. */
+  readonly lostBlocks: number;
 }
 
 /** A repository is opened over a small slab first, to learn what array it holds. */
@@ -85,11 +87,15 @@ async function fill(options: RestoreArrayOptions, found: BackupState): Promise<R
         options.onProgress(done, total);
       },
     );
-    await eachLostBlock(backup, state.geometry.volumeBlocks, (block) => state.lose(block));
+    let lostBlocks = 0;
+    await eachLostBlock(backup, state.geometry.volumeBlocks, (block) => {
+      state.lose(block);
+      lostBlocks++;
+    });
     await engine.checkpointer.settle();
     state.protection = 'full';
     await engine.checkpointer.settle();
-    return { lsn: found.headLsn, volumeBytes: found.volumeBytes, restoredBytes };
+    return { lsn: found.headLsn, volumeBytes: found.volumeBytes, restoredBytes, lostBlocks };
   } finally {
     await backup.close();
     await engine.stop();

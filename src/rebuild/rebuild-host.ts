@@ -25,6 +25,8 @@ export interface RebuildHost extends SourceHost {
   takesFromRing(): void;
   /** Blocks of the stripe may have been given up. */
   gaveUp(stripe: StripeIndex): void;
+  /** Data blocks of the stripe that are marked as lost. */
+  lostIn(stripe: StripeIndex): number;
   /** The block counts as zeroes for parity and is an error to its readers until it is written again. */
   markLost(member: number, memberBlock: number): void;
   lock(stripes: Float64Array): Promise<StripeHold>;
@@ -49,5 +51,6 @@ export interface RebuildCounters {
   fromBackup: Bytes;
   /** Stored bytes fetched from the backup. */
   backupStoredBytes: Bytes;
+  /** Given up: to be had from nowhere. */
   lostBlocks: number;
 }

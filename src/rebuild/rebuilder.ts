@@ -109,6 +109,7 @@ export class Rebuilder {
 
   async #stripes(stripes: Float64Array): Promise<void> {
     const hold = await this.#host.lock(stripes);
+    const lostBefore = this.#lostIn(stripes);
     try {
       let left = stripes;
       if (this.#parityCovers(stripes)) {
@@ -127,10 +128,15 @@ export class Rebuilder {
       for (const stripe of left) await this.#provided(stripe);
       this.counters.doneStripes += stripes.length;
     } finally {
+      this.counters.lostBlocks += Math.max(0, this.#lostIn(stripes) - lostBefore);
       // Also after a failure: some stripes, or rows of one, may have been written before it.
       for (const stripe of stripes) this.#host.changed(stripe);
       this.#host.unlock(hold);
     }
+  }
+
+  #lostIn(stripes: Float64Array): number {
+    return stripes.reduce((sum, stripe) => sum + this.#host.lostIn(stripe), 0);
   }
 
   #lostShards(stripe: StripeIndex): number {

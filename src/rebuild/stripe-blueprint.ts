@@ -71,7 +71,6 @@ export class StripeBlueprint {
     for (let slot = 0; slot < words.length; slot++) {
       const there = this.#host.readable(geometry.memberOf(stripe, Math.floor(slot / geometry.rows)), stripe);
       if (there && !scope.wide) words[slot] = SOURCE_KEEP;
-      if (!there && from[slot] === FROM_LOST) this.#counters.lostBlocks++;
       if (from[slot] === FROM_PARITY) this.#counters.fromParity += BLOCK_BYTES;
     }
     const outcome = await this.#host.pool.rebuild({

@@ -61,7 +61,8 @@ export class Administrator {
         if (!disk.connected) continue;
         try {
           told.replacing(index);
-          await replaceMember(this.#engine, String(index), disk.path);
+          // What a member had is had elsewhere (the atlas sees to that), and this device is its own.
+          await replaceMember(this.#engine, String(index), disk.path, { giveUp: String(index) });
           told.replaced(index);
         } catch (error) {
           told.refused(index);

@@ -185,7 +185,7 @@ test('flush, fail and replace reach the server with what was typed', async (t) =
   t.is(await rig.run('replace', '/dev/sdb', '/dev/sdh', ...c), 0);
   t.regex(rig.stdout, /^rebuilt 4\.00 KiB: from survivors 1\.00 KiB, parity 3\.00 KiB/);
   t.true(
-    rig.stdout.endsWith(`\nnow put /dev/sdh in the place of member /dev/sdb in ${rig.config}\n`),
+    rig.stdout.endsWith(`\nnow put /dev/sdh in the place of /dev/sdb in ${rig.config}: the next start looks there\n`),
     'the next start finds members by the file',
   );
   t.is(await rig.run('replace', '1', '/bad', ...c), 1);
@@ -200,6 +200,18 @@ test('flush, fail and replace reach the server with what was typed', async (t) =
   ]);
 });
 
+test('a replace that lost blocks ends with 5 and says how many, in text and as JSON; --give-up names a member', async (t) => {
+  const rig = await served(t);
+  const c = ['-c', rig.config];
+  t.is(await rig.run('replace', '1', '/lossy', '--give-up', '3', ...c), 5);
+  t.regex(rig.stdout, /\n34 blocks were lost: .*keelson status lists them/);
+  t.regex(rig.stdout, /now put \/lossy in the place of a path that no member is at any more/);
+  t.is(await rig.run('replace', '1', '/lossy', '--json', ...c), 5);
+  t.regex(rig.stdout, /"lostBlocks":34/);
+  t.is(await rig.run('replace', '1', '/dev/sdh', '--json', ...c), 0);
+  t.deepEqual(rig.engine.target.calls, ['replace 1 /lossy false giving up 3', 'replace 1 /lossy false', 'replace 1 /dev/sdh false']);
+});
+
 test('long work with --json prints an object a line: progress with rate and time left, then the result', async (t) => {
   const rig = await served(t);
   t.is(await rig.run('drain', '--wait', '--json', '-c', rig.config), 0);
@@ -210,7 +222,7 @@ test('long work with --json prints an object a line: progress with rate and time
   t.is(lines.length, 3);
   t.like(lines[0], { task: 'drain', doneBytes: 1, totalBytes: 2 });
   t.deepEqual(Object.keys(lines[0] ?? {}).sort(), ['bytesPerSecond', 'doneBytes', 'secondsLeft', 'task', 'totalBytes']);
-  t.deepEqual(lines[2], { drainedLsn: 1200 });
+  t.deepEqual(lines[2], { drainedLsn: 1200, lostBlocks: 0 });
 });
 
 test('rebuild --plan says where each range comes from', async (t) => {

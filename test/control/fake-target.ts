@@ -46,6 +46,8 @@ export const REBUILT: RebuildStatus = {
   fromJournal: 0,
   fromBackup: 0,
   secondsLeft: 0,
+  lostBlocks: 0,
+  replaces: '/dev/sdb',
 };
 
 /** Remembers what it was asked, and answers with what its fields say. */
@@ -87,12 +89,12 @@ export class FakeTarget implements ControlTarget {
     }
   }
 
-  async replace(member: string, device: string, { force }: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus> {
-    this.calls.push(`replace ${member} ${device} ${force}`);
+  async replace(member: string, device: string, { force, giveUp }: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus> {
+    this.calls.push(`replace ${member} ${device} ${force}${giveUp === undefined ? '' : ` giving up ${giveUp}`}`);
     onProgress({ task: 'rebuild', doneBytes: 0, totalBytes: 4096 });
     await this.gate;
     if (device === '/bad') throw new KeelsonError('DEVICE_MISSING', 'no such device', { found: device });
-    return REBUILT;
+    return device === '/lossy' ? { ...REBUILT, replaces: null, lostBlocks: 34 } : REBUILT;
   }
 
   async rebuildPlan(): Promise<RebuildPlan> {

@@ -223,7 +223,7 @@ test('replace refuses unknown data, takes it with force, and a file that it took
   await refused(t, replaceMember(engine, '1', path), 'MEMBER_HOLDS_DATA', /unknown data, the first found at byte 0.*--force/s);
   t.true(before.equals(readFileSync(path)));
   t.is(engine.state.members[1]?.state, 'online');
-  await replaceMember(engine, '1', path, true);
+  await replaceMember(engine, '1', path, { force: true });
   await engine.rebuild.wait();
   t.is(engine.state.members[1]?.state, 'online');
   t.is(statSync(path).mode & 0o777, 0o600);

@@ -196,7 +196,7 @@ test.serial('a device that --force took has no signature of what it held: nobody
   writeFileSync(path, '');
   truncateSync(path, 80 * MIB);
   stamp(path, 65_536 + 64, '_BHRfS_M');
-  await replaceMember(fixture.engine, '1', path, true);
+  await replaceMember(fixture.engine, '1', path, { force: true });
   await fixture.engine.stop();
   t.like(await wipe(path), { member: 1 });
 });

@@ -58,7 +58,7 @@ async function openBackup(settings: BackupSettings): Promise<{ make: (slab: Slab
 }
 
 async function openArray(settings: Settings, log: EngineLog, devices: (slab: Slab) => DeviceProvider): Promise<RunningArray> {
-  const engine = await assembleArray({ settings, clock: systemClock, log, provider: devices });
+  const engine = await assembleArray({ settings, clock: systemClock, log, provider: devices, memory: hostMemory() });
   let server: EmbeddedServer | null = null;
   let nbd: NbdServer | null = null;
   try {

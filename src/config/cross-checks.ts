@@ -223,8 +223,16 @@ function checkSlabFits(slab: number, report: Report): void {
   if (slab > host) report('memory.slab', formatSize(slab), `less than the memory of this host, which is ${Math.floor(host / 2 ** 20)}MiB`);
 }
 
-function checkSockets({ export: exported, control }: LooseSections, directory: string, report: Report): void {
+function checkSockets({ stripe, journal, export: exported, control }: LooseSections, directory: string, report: Report): void {
   const seen = new Map<string, string>();
+  // A server that finds its own member where its socket is to be does not start.
+  for (const [list, members] of [
+    ['stripe.members', stripe.members],
+    ['journal.members', journal.members],
+  ] as const)
+    members?.forEach((path, index) => {
+      if (path !== undefined) seen.set(resolve(directory, path), `${list}[${index}]`);
+    });
   const sockets: [string, string][] = (exported.nbd ?? []).flatMap((address, index): [string, string][] =>
     address?.kind === 'unix' ? [[`export.nbd[${index}]`, resolve(directory, address.path)]] : [],
   );

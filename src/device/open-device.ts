@@ -50,6 +50,17 @@ export function openDevice(path: string, options: OpenOptions = {}): OpenedDevic
   }
 }
 
+/** What to do about an errno that has no code of its own. */
+const OPEN_ADVICE: Readonly<Record<string, string>> = {
+  ENOTBLK: 'correct the path: a character device, a FIFO or a socket is no member',
+  EISDIR: 'correct the path: it is a directory',
+  ENAMETOOLONG: 'use a shorter path',
+  ELOOP: 'correct the symbolic links of the path, which lead in a circle',
+  EMFILE: 'raise the limit of open files of this process (ulimit -n, LimitNOFILE=)',
+  ENFILE: 'raise the limit of open files of this host (fs.file-max)',
+  ENOMEM: 'end other programs, or give this host more memory',
+};
+
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
 }
@@ -82,6 +93,11 @@ function openError(path: string, error: unknown): KeelsonError {
         cause: error,
       });
     default:
-      return new KeelsonError('DEVICE_OPEN', `${path} cannot be opened`, { found, cause: error });
+      return new KeelsonError('DEVICE_OPEN', `${path} cannot be opened`, {
+        found,
+        expected: 'a block device or a regular file',
+        action: OPEN_ADVICE[code] ?? 'look at the kernel log (dmesg), and at the device in another way',
+        cause: error,
+      });
   }
 }

@@ -12,6 +12,9 @@ import { finishRaise, type FoundMember, makeMember, openMember } from '../member
 import type { ArrayShape, Checkpoint, Member, MemberRecord, RingEnd } from '../member/member-api.js';
 import { assessMembership, type Membership, refuseDoubtful } from '../member/membership.js';
 import { computeLayout } from '../member/layout.js';
+import { bitCount } from '../member/stripe-bitmap.js';
+import { allocating } from '../memory/allocation.js';
+import type { HostMemory } from '../memory/host-memory.js';
 import { Slab } from '../memory/slab.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { loadAddon } from '../native/load.js';
@@ -23,6 +26,7 @@ import { systemRandom } from './create.js';
 import { withLastResort } from './last-resort.js';
 import type { EngineLog } from './log.js';
 import { describePlace, pathOfAbsent, raiseRebuilding } from './member-names.js';
+import { requireServingMemory, requireSlabMemory } from './memory-need.js';
 import { planSlab, stripeThreads } from './slab-plan.js';
 import { distrustTouchedRows, lostBeforeCrashFrom } from './torn-rows.js';
 import { TrackedPool } from './tracked-pool.js';
@@ -41,6 +45,8 @@ export interface AssembleOptions {
   /** Stripe threads that the slab is divided for; left out: as this machine has them. The same everywhere in the simulator. */
   readonly stripeThreads?: number;
   readonly random?: Random;
+  /** The memory that this process may have. Left out: as much as it takes. */
+  readonly memory?: HostMemory;
 }
 
 /** Paths of the members in index order: data members, then journal members of their own. */
@@ -60,6 +66,7 @@ export function arrayTagOf(uuid: string): number {
  */
 export async function assembleArray(options: AssembleOptions): Promise<ArrayEngine> {
   const { settings, log } = options;
+  if (options.memory !== undefined) requireSlabMemory(settings.memory.slabBytes, options.memory);
   const slab = Slab.allocate(settings.memory.slabBytes);
   const provider = options.provider(slab);
   const region = slabRegion(slab, 0, ASSEMBLY_REGION_BYTES);
@@ -182,14 +189,18 @@ async function assembleFrom(
   const threads = options.stripeThreads ?? stripeThreads();
   const plan = planSlab(slab, shape.segmentBytes, shape.chunkBytes * shape.dataMembers, threads);
   const layout = dataLayout(members, shape);
-  const integrity = records
-    .slice(0, shape.dataMembers)
-    .map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index }));
+  const memory = requireServingMemory(shape, settings.memory.slabBytes, bitCount(checkpoint.stripeBitmap), options.memory, log);
+  const integrity = allocating('the checksums of the stripe members', memory.full.integrityBytes, () =>
+    records
+      .slice(0, shape.dataMembers)
+      .map(({ uuid, index }) => new IntegrityTable(layout, { arrayUuid: shape.arrayUuid, memberUuid: uuid, index })),
+  );
   const state = new ArrayState(shape, membership.epoch, members, records, paths, integrity, Uint8Array.from(checkpoint.stripeBitmap));
   state.protection = checkpoint.protection;
   state.publishEpoch = checkpoint.publishEpoch ?? 0;
   checkProtection(settings, state, options.restoring === true);
   raiseAlarms(state, membership);
+  if (memory.short !== null) state.raise('MEMORY_SHORT', memory.short, 'give this host more memory before more of the volume is written');
   await loadIntegrity(state, slabRegion(slab, plan.segmentBuffersAt, plan.segmentBuffers * shape.segmentBytes), checkpoint.destagedSeq);
   state.lost.scan();
   if (checkpoint.lost) {

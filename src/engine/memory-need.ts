@@ -5,6 +5,7 @@ import { ringIndexBytes } from '../journal/ring-index.js';
 import { segmentTableBytes } from '../journal/segment-table.js';
 import { integrityTableBytes } from '../member/integrity.js';
 import type { HostMemory } from '../memory/host-memory.js';
+import type { EngineLog } from './log.js';
 
 /**
  * The process beside the array's own tables: Node, the addon and the threads (85 MiB measured), the backup thread, and what all clients together can make the NBD front end
@@ -78,16 +79,44 @@ export function requireMemory(need: MemoryNeed, dataMembers: number, host: HostM
 }
 
 /** The same for an array that exists: throws when not even what is written on it can be served. */
-export function requireMemoryNow(shape: MemoryShape, slabBytes: Bytes, writtenStripes: number, host: HostMemory): void {
-  const need = memoryNeed(shape, slabBytes, writtenStripes);
+export function requireMemoryNow(need: MemoryNeed, dataMembers: number, host: HostMemory): void {
   if (need.totalBytes <= host.limitBytes) return;
-  const others = need.totalBytes - need.slabBytes;
   const lower = roundDown(need.slabBytes - (need.totalBytes - host.limitBytes), MIB);
   const advice =
     lower > 0
       ? `give this host more memory, or lower memory.slab to ${formatSize(lower)}`
-      : `give this host (or the control group of keelson) at least ${sizeText(others)} beside the slab`;
-  throw tooSmall('this host has less memory than serving the array takes as it is', need, shape.dataMembers, host, advice);
+      : `give this host (or the control group of keelson) at least ${sizeText(need.totalBytes)}`;
+  throw tooSmall('this host has less memory than serving the array takes as it is', need, dataMembers, host, advice);
+}
+
+/** Before any device is looked at: the slab and the process by themselves. */
+export function requireSlabMemory(slabBytes: Bytes, host: HostMemory): void {
+  const nothing = { dataMembers: 0, chunkBytes: BLOCK_BYTES, stripes: 0, ringBytes: 0, segmentBytes: BLOCK_BYTES };
+  requireMemoryNow(memoryNeed(nothing, slabBytes), 0, host);
+}
+
+/**
+ * Says what serving this array takes, before anything is written. Throws MEMORY_TOO_SMALL. short: what to say when the array will not fit
+ * any more once all of its volume is written; null when it will.
+ */
+export function requireServingMemory(
+  shape: MemoryShape,
+  slabBytes: Bytes,
+  writtenStripes: number,
+  host: HostMemory | undefined,
+  log: EngineLog,
+): { readonly full: MemoryNeed; readonly short: string | null } {
+  const full = memoryNeed(shape, slabBytes);
+  const now = memoryNeed(shape, slabBytes, writtenStripes);
+  if (host === undefined) return { full, short: null };
+  requireMemoryNow(now, shape.dataMembers, host);
+  const figures = { needBytes: now.totalBytes, needFullBytes: full.totalBytes, availableBytes: host.availableBytes };
+  const tight = now.totalBytes > host.availableBytes;
+  if (tight) log.warn(figures, 'less memory is free on this host than serving the array takes');
+  else log.info(figures, 'memory that serving the array takes');
+  if (full.totalBytes <= host.limitBytes) return { full, short: null };
+  const text = `when all of the volume is written the server will take ${describeNeed(full, shape.dataMembers)}; this host has`;
+  return { full, short: `${text} ${sizeText(host.limitBytes)}, ${host.limitedBy}` };
 }
 
 function tooSmall(message: string, need: MemoryNeed, dataMembers: number, host: HostMemory, action: string): KeelsonError {

@@ -1,6 +1,7 @@
 import { assert } from '../base/assert.js';
 import { BLOCK_BYTES, type Bytes, roundUp } from '../base/units.js';
 import { loadAddon } from '../native/load.js';
+import { allocating } from './allocation.js';
 
 /**
  * The one payload memory: a SharedArrayBuffer that every thread sees, used from its first page-aligned byte. Payload lands here
@@ -18,10 +19,10 @@ export class Slab {
     this.view = Buffer.from(shared, start, bytes);
   }
 
-  /** A new slab of at least `bytes` bytes, rounded up to whole pages. */
+  /** A new slab of at least `bytes` bytes, rounded up to whole pages. Throws MEMORY_DENIED. */
   static allocate(bytes: Bytes): Slab {
     const rounded = roundUp(bytes, BLOCK_BYTES);
-    return Slab.attach(new SharedArrayBuffer(rounded + BLOCK_BYTES));
+    return Slab.attach(allocating('the slab (memory.slab)', rounded, () => new SharedArrayBuffer(rounded + BLOCK_BYTES)));
   }
 
   /** The same slab as seen by another thread that was handed its SharedArrayBuffer. */

@@ -42,6 +42,8 @@ export const ADVICE: Readonly<Record<string, Way>> = {
   SUPERBLOCK_VERSION: inner('the reason inside ARRAY_NOT_FOUND or MEMBER_FAILED_*'),
   TARGET_FILE_MISSING: inner('the repository makes BACKUP_MISSING or BACKUP_CORRUPT of it'),
   TARGET_UNSUPPORTED: inner('the target falls back, and status says BACKUP_WEAK'),
+  MEMORY_DENIED: { mistake: 'test/cli/provoked.test.ts' },
+  MEMORY_SHORT: { mistake: 'test/engine/memory-need.test.ts' },
   MEMORY_TOO_SMALL: { mistake: 'test/engine/memory-need.test.ts' },
   MEMBER_HOLDS_DATA: { followed: 'test/engine/wipe-device.test.ts' },
   SUPERBLOCK_MIXED: { followed: 'test/engine/wipe-device.test.ts' },

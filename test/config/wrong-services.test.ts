@@ -7,6 +7,14 @@ const SFTP = 'url = "sftp://me@host/srv/vault"';
 
 const wrongs: readonly Wrong[] = [
   {
+    title: 'a socket at the path of a member',
+    text: `${GOOD}[control]\nsocket = "./c"\n`,
+    line: 5,
+    key: 'control.socket',
+    found: /the path of stripe\.members\[2\]/,
+    allowed: /a path of its own/,
+  },
+  {
     title: 'a key with the wrong case',
     text: inSection('drain', 'maxage = "3s"'),
     line: 5,

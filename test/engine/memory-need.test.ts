@@ -1,10 +1,15 @@
 import test from 'ava';
 import { GIB, KIB, MIB } from '../../src/base/units.js';
+import { systemClock } from '../../src/base/clock.js';
+import { createDeviceProvider } from '../../src/device/provider.js';
+import { arrayStatus } from '../../src/engine/array-status.js';
+import { assembleArray } from '../../src/engine/assemble.js';
 import { describeNeed, memoryNeed, requireMemory, requireMemoryNow } from '../../src/engine/memory-need.js';
 import { RingIndex, ringIndexBytes } from '../../src/journal/ring-index.js';
 import { SegmentTable, segmentTableBytes } from '../../src/journal/segment-table.js';
 import { IntegrityTable, integrityTableBytes } from '../../src/member/integrity.js';
 import { computeLayout } from '../../src/member/layout.js';
+import { ArrayFixture, SILENT } from './array-fixture.js';
 import { MEMBER_UUIDS, SHAPE } from '../member/array-fixture.js';
 
 /** Bytes of typed arrays that are there now and were not before. */
@@ -65,10 +70,30 @@ test('an array is refused where the host cannot hold its tables, with what would
   t.true(advised > 500 * GIB);
   t.notThrows(() => requireMemory(memoryNeed({ ...shape, stripes: advised / shape.chunkBytes }, 256 * MIB), 6, host(4 * GIB)));
 
-  t.notThrows(() => requireMemoryNow(shape, 256 * MIB, shape.stripes / 2, host(4 * GIB)));
-  const now = t.throws(() => requireMemoryNow(shape, 3 * GIB, shape.stripes / 2, host(4 * GIB)), { code: 'MEMORY_TOO_SMALL' }) as {
+  t.notThrows(() => requireMemoryNow(memoryNeed(shape, 256 * MIB, shape.stripes / 2), 6, host(4 * GIB)));
+  const now = t.throws(() => requireMemoryNow(memoryNeed(shape, 3 * GIB, shape.stripes / 2), 6, host(4 * GIB)), {
+    code: 'MEMORY_TOO_SMALL',
+  }) as {
     action?: string;
   };
   const slab = Number(/memory\.slab to (\d+)MiB/.exec(now.action ?? '')?.[1]) * MIB;
-  t.notThrows(() => requireMemoryNow(shape, slab, shape.stripes / 2, host(4 * GIB)));
+  t.notThrows(() => requireMemoryNow(memoryNeed(shape, slab, shape.stripes / 2), 6, host(4 * GIB)));
+});
+
+test('serve refuses a slab that the host cannot hold, and says in status what will be too much once all is written', async (t) => {
+  const fixture = await ArrayFixture.create(t, { dataMembers: 3, parity: 1, chunkBytes: 64 * KIB, stripes: 2 ** 20, backup: false });
+  await fixture.engine.stop();
+  const { settings } = fixture;
+  const assemble = (limitBytes: number) =>
+    assembleArray({ settings, clock: systemClock, log: SILENT, provider: createDeviceProvider, memory: host(limitBytes) });
+  await t.throwsAsync(assemble(settings.memory.slabBytes), { code: 'MEMORY_TOO_SMALL' });
+  const empty = memoryNeed(
+    { ...shape, dataMembers: 3, stripes: 2 ** 20, ringBytes: 8 * MIB, segmentBytes: 256 * KIB },
+    settings.memory.slabBytes,
+    0,
+  );
+  const engine = await assemble(empty.totalBytes + MIB);
+  const alarm = arrayStatus(engine).alarms.find(({ code }) => code === 'MEMORY_SHORT');
+  t.regex(alarm?.message ?? '', /when all of the volume is written the server will take .* checksums of 3 stripe members 19\dMiB/);
+  await engine.stop();
 });

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, linkSync, lstatSync, mkdtempSync, renameSync, rmdirSync, rmSync, type Stats, unlinkSync } from 'node:fs';
+import { chmodSync, linkSync, lstatSync, mkdtempSync, renameSync, rmdirSync, rmSync, type Stats, statSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 
@@ -41,6 +41,7 @@ export interface SocketFile {
 export async function nameSocket(path: string, mode: number, bind: (path: string) => Promise<void>): Promise<SocketFile> {
   const bytes = Math.max(Buffer.byteLength(path), Buffer.byteLength(dirname(path)) + UNNAMED_BYTES);
   if (bytes > PATH_BYTES_MAX) throw new Error(`${path} is too long for a socket: ${bytes - PATH_BYTES_MAX} bytes less have room`);
+  requireOwnNames(dirname(path));
   await removeDeadSocket(path);
   const folder = mkdtempSync(join(dirname(path), '.k'));
   const unnamed = join(folder, 's');
@@ -54,6 +55,13 @@ export async function nameSocket(path: string, mode: number, bind: (path: string
     rmSync(unnamed, { force: true });
     rmdirSync(folder);
   }
+}
+
+/** Where every user may rename what is there, clients could be led to another server. The sticky bit, as on /tmp, keeps names to their owners. */
+function requireOwnNames(folder: string): void {
+  const { mode } = statSync(folder);
+  if ((mode & 0o002) === 0 || (mode & 0o1000) !== 0) return;
+  throw new Error(`every user may put another socket in its place, since ${folder} may be written by all: chmod o-w ${folder}`);
 }
 
 async function link(unnamed: string, path: string): Promise<void> {

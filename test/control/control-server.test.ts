@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, statSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -135,6 +135,20 @@ async function leaveStaleSocket(path: string): Promise<void> {
   renameSync(`${path}.live`, path);
   await new Promise((resolve) => listener.close(resolve));
 }
+
+test('a directory in which every user could put another socket is refused, and its advice helps; a sticky one is not', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'keelson-open-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const options = { target: new FakeTarget(), socket: join(folder, 'ctl'), http: null, onStop: () => undefined };
+  chmodSync(folder, 0o777);
+  const error = (await t.throwsAsync(startControlServer(options), { code: 'CONTROL_LISTEN' })) as KeelsonError;
+  t.regex(error.found ?? '', /: chmod o-w \/.*keelson-open-\w+$/);
+  t.deepEqual(readdirSync(folder), []);
+  for (const mode of [0o775, 0o1777]) {
+    chmodSync(folder, mode);
+    await (await startControlServer(options)).close();
+  }
+});
 
 test('a directory that is not there is told', async (t) => {
   await t.throwsAsync(startControlServer({ target: new FakeTarget(), socket: '/nonexistent/x/ctl', http: null, onStop: () => undefined }), {

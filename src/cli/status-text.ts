@@ -1,5 +1,5 @@
 import { styleText } from 'node:util';
-import type { Alarm, ArrayState, ArrayStatus, LostStatus, RebuildStatus } from '../control/status.js';
+import type { Alarm, ArrayState, ArrayStatus, DrainStatus, LostStatus, RebuildStatus } from '../control/status.js';
 import { hintText } from './hint-text.js';
 import { bytesText, counted, secondsText } from '../base/quantity-text.js';
 import { textTable } from './text-table.js';
@@ -57,15 +57,16 @@ function headline(status: ArrayStatus, { colour, columns }: Look): string {
   const plain = wrapText(`${state}; ${backup}`, columns, `${status.name}  `, '  ');
   return plain
     .replace(/[A-Z-]{2,}(?=[,;])/, (word) => paint(word, shade, colour))
-    .replace(/UNPROTECTED|SEEDING|BACKUP UNREACHABLE/, (word) => paint(word, 'yellow', colour));
+    .replace(/UNPROTECTED|SEEDING|BACKUP UNREACHABLE|BACKUP NOT REACHED YET/, (word) => paint(word, 'yellow', colour));
 }
 
 function backupWords({ protection, drain }: ArrayStatus): string {
   if (protection === 'unprotected') return 'UNPROTECTED: no backup';
   if (protection === 'seeding') return 'SEEDING: the backup is not complete yet';
   const missing = bytesText(drain.undrainedBytes);
-  if (drain.state === 'unreachable')
-    return `BACKUP UNREACHABLE, ${drain.undrainedBytes === 0 ? 'everything' : `all but ${missing}`} is on it`;
+  // Of a host that was not heard of in this run, or not any more, nobody knows what it has.
+  if (drain.state === 'connecting') return 'BACKUP NOT REACHED YET';
+  if (drain.state === 'unreachable') return `BACKUP UNREACHABLE, ${drain.undrainedBytes === 0 ? 'nothing' : missing} waits to be drained`;
   return drain.undrainedBytes === 0 ? 'backed up' : `backed up but for ${missing}`;
 }
 
@@ -134,15 +135,25 @@ function journalText({ journal }: ArrayStatus): string[] {
 
 function drainText({ drain }: ArrayStatus): string[] {
   if (drain.target === null) return ['none: losing this host loses the volume'];
-  const waiting =
-    drain.undrainedBytes === 0
-      ? 'everything is on the backup'
-      : `${bytesText(drain.undrainedBytes)} not yet on the backup, the oldest for ${secondsText(drain.oldestUndrainedSeconds)}`;
+  const state = drain.state === 'connecting' ? 'not reached yet since the server started' : drain.state;
   return [
-    `${drain.target}: ${drain.state}, up to LSN ${drain.drainedLsn}`,
-    waiting,
+    `${drain.target}: ${state}, up to LSN ${drain.drainedLsn}`,
+    drain.undrainedBytes === 0 ? drainedText(drain) : undrainedText(drain),
     ...(drain.lastError === null ? [] : [`last error: ${drain.lastError}`]),
   ];
+}
+
+function undrainedText({ undrainedBytes, oldestUndrainedSeconds }: DrainStatus): string {
+  return `${bytesText(undrainedBytes)} not yet on the backup, the oldest for ${secondsText(oldestUndrainedSeconds)}`;
+}
+
+/** What may be said when nothing waits to be drained. */
+function drainedText({ state, drainedLsn, answeredSecondsAgo }: DrainStatus): string {
+  if (state !== 'connecting' && state !== 'unreachable') return 'everything is on the backup';
+  if (drainedLsn === 0) return 'nothing was written yet that it would have to hold';
+  return typeof answeredSecondsAgo === 'number'
+    ? `nothing waits to be drained; the backup answered last ${secondsText(answeredSecondsAgo)} ago`
+    : 'nothing waits to be drained, by the record of the array; the backup has not confirmed it since the server started';
 }
 
 function lostText({ ranges, bytes, more }: LostStatus): string {

@@ -20,8 +20,10 @@ const EXIT_OF = {
 /** Troubles with which an array that has all its members does not work as it should. */
 const TROUBLES = new Set(['RING_FULL', 'JOURNAL_GONE', 'RING_WITHOUT_COPY', 'DESTAGE_BLOCKED']);
 
-function exitOf({ state, alarms }: ArrayStatus): ExitStatus {
-  return state === 'online' && alarms.some(({ code }) => TROUBLES.has(code)) ? EXIT.degraded : EXIT_OF[state];
+/** A backup that is not there is a protection that is not there: 4, as for a member. So it is until the host has answered for the first time. */
+function exitOf({ state, alarms, drain }: ArrayStatus): ExitStatus {
+  const away = drain.state === 'unreachable' || drain.state === 'connecting';
+  return state === 'online' && (away || alarms.some(({ code }) => TROUBLES.has(code))) ? EXIT.degraded : EXIT_OF[state];
 }
 
 export const addStatus: AddVerb = (program, context) => {

@@ -6,7 +6,7 @@ import type { ArrayStatus } from './status.js';
 const ARRAY_STATES = ['online', 'degraded', 'beyond-parity', 'failed'] as const;
 const MEMBER_STATES = ['online', 'failed', 'missing', 'rebuilding', 'spare'] as const;
 const PROTECTIONS = ['full', 'seeding', 'unprotected'] as const;
-const DRAIN_STATES = ['idle', 'draining', 'unreachable', 'none'] as const;
+const DRAIN_STATES = ['idle', 'draining', 'connecting', 'unreachable', 'none'] as const;
 
 /**
  * The array's figures in the Prometheus text format, version 0.0.4: every figure of status, and `more`. Base units; a state is

@@ -54,7 +54,10 @@ export interface DrainStatus {
   readonly lastError: string | null;
   /** The URL without secrets; null: no backup. */
   readonly target: string | null;
-  readonly state: 'idle' | 'draining' | 'unreachable' | 'none';
+  /** connecting: the backup host has not answered yet since the server started, nor failed to. What it holds is known by the array's own record alone. */
+  readonly state: 'idle' | 'draining' | 'connecting' | 'unreachable' | 'none';
+  /** Since the backup host last did what was asked of it; null: not yet since the server started. Left out by older servers. */
+  readonly answeredSecondsAgo?: number | null;
 }
 
 export interface RebuildStatus {

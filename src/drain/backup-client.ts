@@ -87,6 +87,10 @@ class BackupClient implements Backup {
     return this.#call('allocated', { verb: 'allocated', from, limit });
   }
 
+  async confirm(): Promise<void> {
+    await this.#call('confirm', { verb: 'confirm' });
+  }
+
   async putMetadata(name: string, bytes: Uint8Array): Promise<void> {
     await this.#call('putMetadata', { verb: 'putMetadata', name, bytes });
   }

@@ -18,6 +18,7 @@ export type BackupCall =
   | { readonly verb: 'lookup'; readonly first: number; readonly count: number }
   | { readonly verb: 'read'; readonly blocks: Float64Array; readonly into: number }
   | { readonly verb: 'allocated'; readonly from: number; readonly limit: number }
+  | { readonly verb: 'confirm' }
   | { readonly verb: 'putMetadata'; readonly name: string; readonly bytes: Uint8Array }
   | { readonly verb: 'getMetadata'; readonly name: string }
   | { readonly verb: 'close' };
@@ -28,6 +29,7 @@ export interface BackupResults {
   lookup: Uint8Array;
   read: { readonly fetched: number; readonly crcs: Uint32Array };
   allocated: Float64Array;
+  confirm: null;
   putMetadata: null;
   getMetadata: Uint8Array | null;
   close: null;

@@ -57,6 +57,9 @@ async function run(call: BackupCall): Promise<BackupResults[keyof BackupResults]
     }
     case 'allocated':
       return repository.allocated(call.from, call.limit);
+    case 'confirm':
+      await repository.confirm();
+      return null;
     case 'putMetadata':
       await repository.putMetadata(call.name, call.bytes);
       return null;

@@ -1,33 +1,22 @@
+import type { KeelsonError } from '../base/errors.js';
 import type { ArrayEngine } from './array-engine.js';
 import type { Alarm } from './array-state.js';
 import { lostBlocksOf } from './lost-blocks.js';
 import { absentMembers, lostMemberAdvice, lostMembersAdvice } from './lost-member-advice.js';
 import { ringAlarms } from './ring-alarms.js';
-import type { Tolerance } from './tolerance.js';
+import { backupCover, computeTolerance } from './tolerance.js';
 
 /** Every trouble of this moment, with what to do about it: those that a part of the engine raised, and those that follow from how things stand. */
-export function alarmsOf(engine: ArrayEngine, tolerance: Tolerance): Alarm[] {
-  const { state, link } = engine;
-  const alarms = state.alarms.map((alarm) => {
-    const lost = /^MEMBER_FAILED_(\d+)$/.exec(alarm.code)?.[1];
-    return lost === undefined ? alarm : { ...alarm, action: lostMemberAdvice(engine, Number(lost)) };
+export function alarmsOf(engine: ArrayEngine): Alarm[] {
+  const { state, journal } = engine;
+  const tolerance = computeTolerance(state, journal, backupCover(engine));
+  const alarms = state.alarms.map((raised) => {
+    const lost = /^MEMBER_FAILED_(\d+)$/.exec(raised.code)?.[1];
+    return lost === undefined ? raised : { ...raised, action: lostMemberAdvice(engine, Number(lost)) };
   });
   const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
-  if (link === null) alarm('UNPROTECTED', 'UNPROTECTED: no backup target is configured', protectAdvice(engine));
-  else if (link.lastError?.code === 'BACKUP_FENCED')
-    alarm(
-      'BACKUP_FENCED',
-      link.lastError.describe(),
-      'the ring keeps everything meanwhile; stop the other process, then start this server again: docs/operations.md, "Another process has taken the backup"',
-    );
-  else if (!link.isOpen && link.lastError !== null)
-    alarm('BACKUP_UNREACHABLE', link.lastError.describe(), 'the ring keeps everything meanwhile; check the backup host');
-  else if (link.state !== null && link.state.weakness !== '')
-    alarm(
-      'BACKUP_WEAK',
-      `the backup server is weaker than it should be: ${link.state.weakness}`,
-      'use a server with fsync and atomic rename (OpenSSH)',
-    );
+  const ofBackup = backupAlarm(engine);
+  if (ofBackup !== null) alarms.push(ofBackup);
   if (tolerance.devices === 0 && engine.isDegraded())
     alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', lostMembersAdvice(engine));
   alarms.push(...ringAlarms(engine));
@@ -55,4 +44,30 @@ export function protectAdvice({ journal, parts }: ArrayEngine): string {
   const { file } = parts.settings;
   if (journal.nextLsn === 1) return `set backup.url in ${file} and start the server again`;
   return 'an array that holds data cannot be given a backup: make another array with [backup] in its configuration (keelson create) and copy the volume to it';
+}
+
+/** What is wrong with the backup, the worst alone. Nothing while the first answer is awaited: that is no trouble yet, and status says that it is awaited. */
+function backupAlarm(engine: ArrayEngine): Alarm | null {
+  const { link } = engine;
+  if (link === null) return { code: 'UNPROTECTED', message: 'UNPROTECTED: no backup target is configured', action: protectAdvice(engine) };
+  if (link.lastError?.code === 'BACKUP_FENCED')
+    return {
+      code: 'BACKUP_FENCED',
+      message: link.lastError.describe(),
+      action:
+        'the ring keeps everything meanwhile; stop the other process, then start this server again: docs/operations.md, "Another process has taken the backup"',
+    };
+  if (link.reach === 'unreachable')
+    return {
+      code: 'BACKUP_UNREACHABLE',
+      message: (link.lastError as KeelsonError).describe(),
+      action: 'the ring keeps everything meanwhile; check the backup host',
+    };
+  if (link.state !== null && link.state.weakness !== '')
+    return {
+      code: 'BACKUP_WEAK',
+      message: `the backup server is weaker than it should be: ${link.state.weakness}`,
+      action: 'use a server with fsync and atomic rename (OpenSSH)',
+    };
+  return null;
 }

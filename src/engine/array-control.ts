@@ -38,9 +38,11 @@ export function arrayControl(engine: ArrayEngine) {
       }
       const total = loop.undrainedBytes();
       const lostBefore = engine.drainer?.lostBlocks ?? 0;
-      const done = loop.drainNow();
+      const done = wait ? loop.drainAndConfirm() : loop.drainNow();
       if (!wait) {
         done.catch(() => undefined);
+        // What was asked for is done once the host is there. That it goes on now would not be true.
+        if (engine.link?.reach === 'unreachable' && engine.link.lastError !== null) throw engine.link.lastError;
         return { drainedLsn: drainedLsn(engine) };
       }
       await reporting(engine, done, () =>

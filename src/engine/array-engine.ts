@@ -14,7 +14,9 @@ import { PageAllocator } from '../memory/page-allocator.js';
 import type { Slab } from '../memory/slab.js';
 import type { Backup } from '../repository/backup.js';
 import { StripeLock, type StripeHold } from '../stripe/stripe-lock.js';
-import type { ArrayState } from './array-state.js';
+import { AlarmLog } from './alarm-log.js';
+import { alarmsOf } from './alarms.js';
+import { absentMember, type ArrayState } from './array-state.js';
 import type { BackupLink } from './backup-link.js';
 import { Checkpointer } from './checkpointer.js';
 import { DestageLoop } from './destage-loop.js';
@@ -22,6 +24,7 @@ import { DrainLoop } from './drain-loop.js';
 import { Fence } from './fence.js';
 import type { EngineLog } from './log.js';
 import { clearMemberAlarms } from './member-names.js';
+import { ReadPages } from './read-pages.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
@@ -77,7 +80,7 @@ export class ArrayEngine {
   readonly destageLoop: DestageLoop;
   readonly replicator: Replicator;
   readonly rebuild: RebuildRunner;
-  readonly readPages: PageAllocator;
+  readonly readPages: ReadPages;
   readonly fetchPages: PageAllocator;
   link: BackupLink | null = null;
   drainer: Drainer | null = null;
@@ -86,6 +89,7 @@ export class ArrayEngine {
   readonly fatal: Promise<KeelsonError>;
   #fatal: (error: KeelsonError) => void = () => {};
   readonly #fencing = new Map<Member, Promise<void>>();
+  readonly #alarmLog: AlarmLog;
   #running = false;
   #copiesRetry: Timer | null = null;
 
@@ -129,7 +133,7 @@ export class ArrayEngine {
     pool.fence = () => this.fence.pass();
     this.checkpointer.settleTasks = () => pool.settled();
     this.checkpointer.stripesReach = () => Math.max(this.destager.reachSeq, this.rebuild.reachSeq);
-    this.readPages = new PageAllocator(plan.reads.offset, plan.reads.bytes);
+    this.readPages = new ReadPages(plan.reads);
     this.fetchPages = new PageAllocator(plan.fetch.offset, plan.fetch.bytes);
     this.recovery = new BlockRecovery({
       state,
@@ -194,6 +198,9 @@ export class ArrayEngine {
       this.#journalMemberFailed(position, errno, 'journal copy'),
     );
     this.rebuild = new RebuildRunner(this, plan.rebuild);
+    this.#alarmLog = new AlarmLog(() => alarmsOf(this), log);
+    this.destageLoop.onTick = () => this.#alarmLog.look();
+    state.onAlarms = () => this.#alarmLog.lookSoon();
   }
 
   /** Takes the backup into use; before it is called, or without it, the array is unprotected. */
@@ -238,6 +245,7 @@ export class ArrayEngine {
   /** Starts the movers. */
   start(): void {
     this.#running = true;
+    this.#alarmLog.start();
     this.destageLoop.start();
     this.drainLoop?.start();
     void this.link?.connect().then(() => this.drainLoop?.kick());
@@ -426,6 +434,7 @@ export class ArrayEngine {
     this.beginStop();
     await this.volume.stop();
     this.#running = false;
+    this.#alarmLog.stop();
     this.#copiesRetry?.cancel();
     await this.drainLoop?.stop();
     await this.rebuild.stop();
@@ -442,9 +451,4 @@ export class ArrayEngine {
     for (const member of this.state.members) if (member) await member.device.close();
     await this.parts.provider.close();
   }
-}
-
-/** Stands in the journal's member list for one that is not there: never online, never touched. */
-function absentMember(index: number): Member {
-  return { index, role: 'journal', state: 'missing' } as Member;
 }

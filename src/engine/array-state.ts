@@ -222,16 +222,25 @@ export class ArrayState {
     this.untrustedStripes = 0;
   }
 
+  /** Called after each of the two. */
+  onAlarms: () => void = () => {};
+
   /** action left out: it depends on how things stand when somebody asks (alarms.ts). */
   raise(code: string, message: string, action = ''): void {
     this.#alarms.set(code, { code, message, action });
+    this.onAlarms();
   }
 
   clear(code: string): void {
-    this.#alarms.delete(code);
+    if (this.#alarms.delete(code)) this.onAlarms();
   }
 
   get alarms(): Alarm[] {
     return [...this.#alarms.values()];
   }
+}
+
+/** Stands in the journal's member list for one that is not there: never online, never touched. */
+export function absentMember(index: number): Member {
+  return { index, role: 'journal', state: 'missing' } as Member;
 }

@@ -4,20 +4,22 @@ import type { ArrayEngine } from './array-engine.js';
 import { alarmsOf } from './alarms.js';
 import { destagedLsn, drainedLsn } from './backup-attach.js';
 import { lostBlocksOf } from './lost-blocks.js';
-import { computeTolerance } from './tolerance.js';
+import { backupCover, computeTolerance } from './tolerance.js';
+
+/** connecting: the backup host has not answered yet in this run, nor refused. */
+type DrainState = 'idle' | 'draining' | 'connecting' | 'unreachable' | 'none';
 
 /** status --json, as INTERFACE has it. */
 export function arrayStatus(engine: ArrayEngine) {
   const { state, journal, link, drainLoop } = engine;
   const { shape } = state;
-  const serves = engine.servingBackup() !== null;
-  const tolerance = computeTolerance(state, journal, serves);
+  const tolerance = computeTolerance(state, journal, backupCover(engine));
   const lost = state.lost.list;
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
     name: shape.name,
     uuid: shape.arrayUuid,
-    state: arrayCondition(engine, serves),
+    state: arrayCondition(engine),
     protection: state.protection,
     tolerance,
     volume: { bytes: engine.volumeBytes, blockBytes: BLOCK_BYTES },
@@ -48,14 +50,8 @@ export function arrayStatus(engine: ArrayEngine) {
       oldestUndrainedSeconds: drainLoop === null ? 0 : drainLoop.oldestUndrained_ms() / 1000,
       lastError: (link?.lastError ?? drainLoop?.lastError)?.describe() ?? null,
       target: link?.backup.target ?? null,
-      state:
-        link === null
-          ? ('none' as const)
-          : drainLoop?.draining
-            ? ('draining' as const)
-            : link.isOpen || link.lastError === null
-              ? ('idle' as const)
-              : ('unreachable' as const),
+      state: drainState(engine),
+      answeredSecondsAgo: link === null || link.answeredAt_ms === null ? null : (engine.parts.clock.now() - link.answeredAt_ms) / 1000,
     },
     rebuild: engine.rebuild.progress(),
     scrub: null,
@@ -64,15 +60,22 @@ export function arrayStatus(engine: ArrayEngine) {
       bytes: lostBlocksOf(lost.ranges) * BLOCK_BYTES,
       more: lost.more,
     },
-    alarms: alarmsOf(engine, tolerance),
+    alarms: alarmsOf(engine),
     hints: exposures(engine.parts.settings),
   };
 }
 
-function arrayCondition(engine: ArrayEngine, backupServes: boolean): 'online' | 'degraded' | 'beyond-parity' | 'failed' {
+/** What runs is said only while the host answers: an attempt to reach it is no drain. */
+function drainState({ link, drainLoop }: ArrayEngine): DrainState {
+  if (link === null) return 'none';
+  if (link.reach !== 'open') return link.reach;
+  return drainLoop?.draining ? 'draining' : 'idle';
+}
+
+function arrayCondition(engine: ArrayEngine): 'online' | 'degraded' | 'beyond-parity' | 'failed' {
   const { state } = engine;
   if (state.failure !== null) return 'failed';
   const lost = state.lostDataMembers().length;
-  if (lost > state.geometry.m) return backupServes ? 'beyond-parity' : 'failed';
+  if (lost > state.geometry.m) return backupCover(engine) === 'serves' ? 'beyond-parity' : 'failed';
   return lost > 0 || engine.isDegraded() ? 'degraded' : 'online';
 }

@@ -7,6 +7,8 @@ const RETRY_MAX_MS = 30_000;
 /** These pass by themselves, or with the administrator's help on the other side: trying again does no harm. Others stop the link. */
 const FINAL = new Set(['BACKUP_FOREIGN', 'BACKUP_FENCED', 'BACKUP_CORRUPT', 'BACKUP_PASSPHRASE', 'BACKUP_AHEAD']);
 
+export type BackupReach = 'open' | 'connecting' | 'unreachable';
+
 /** The connection to the backup target: opened in the background, tried again with growing pauses, its last error kept for status. */
 export class BackupLink {
   readonly backup: Backup;
@@ -21,6 +23,13 @@ export class BackupLink {
   #pause_ms = RETRY_FIRST_MS;
   #open = false;
   #closed = false;
+  #settleFirst: (error: KeelsonError | null) => void = () => {};
+  /** Resolves when the first attempt of this process has ended: null when the host answered, else what it met. */
+  readonly firstAttempt: Promise<KeelsonError | null> = new Promise((resolve) => {
+    this.#settleFirst = resolve;
+  });
+  /** Monotonic time of the host's last answer; null: none in this run. */
+  answeredAt_ms: number | null = null;
 
   constructor(backup: Backup, clock: Clock, options: () => BackupOpen, accept: (state: BackupState) => Promise<void>) {
     this.backup = backup;
@@ -31,6 +40,11 @@ export class BackupLink {
 
   get isOpen(): boolean {
     return this.#open;
+  }
+
+  /** What may be said of the host now. connecting: nothing was heard of it in this run yet. */
+  get reach(): BackupReach {
+    return this.#open ? 'open' : this.lastError === null ? 'connecting' : 'unreachable';
   }
 
   get isFinal(): boolean {
@@ -57,6 +71,8 @@ export class BackupLink {
       this.lastError = null;
       this.#open = true;
       this.#pause_ms = RETRY_FIRST_MS;
+      this.answered();
+      this.#settleFirst(null);
       return true;
     } catch (error) {
       this.failed(KeelsonError.from(error));
@@ -64,10 +80,31 @@ export class BackupLink {
     }
   }
 
+  /** How often the host did what was asked of it in this run, as far as that shows that it is there. */
+  answers = 0;
+
+  answered(): void {
+    this.answers++;
+    this.answeredAt_ms = this.#clock.now();
+  }
+
+  /** Asks the host, whose link is open, whether it still has what it took. Throws what it says; then the link is down. Not beside a publish. */
+  async confirm(): Promise<void> {
+    try {
+      await this.backup.confirm();
+      this.answered();
+    } catch (error) {
+      const failure = KeelsonError.from(error);
+      this.failed(failure);
+      throw failure;
+    }
+  }
+
   /** An operation failed: the link is down until it has been opened again. */
   failed(error: KeelsonError): void {
     this.lastError = error;
     this.#open = false;
+    this.#settleFirst(error);
     if (this.#closed || FINAL.has(error.code) || this.#retry !== null) return;
     this.#retry = this.#clock.after(this.#pause_ms, () => {
       this.#retry = null;

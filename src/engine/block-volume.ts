@@ -1,7 +1,12 @@
 import type { KeelsonError } from '../base/errors.js';
-import type { Bytes } from '../base/units.js';
+import { type Bytes, KIB } from '../base/units.js';
 
 export type Done = (error: KeelsonError | null) => void;
+
+/** Reads up to this size have memory of their own: callers that hold large ones keep none of it from them. */
+export const SMALL_READ_BYTES = 64 * KIB;
+/** A larger read holds memory in parts of this size. */
+export const READ_PIECE_BYTES = 128 * KIB;
 
 /** A read's bytes: a view over slab memory that stays valid until release() is called, exactly once. */
 export interface ReadPayload {
@@ -31,8 +36,8 @@ export interface BlockVolume {
   readonly name: string;
   readonly sizeBytes: Bytes;
   readonly readOnly: boolean;
-  /** Reads that wait for memory which the payloads of other reads hold. */
-  readonly readsWaiting: number;
+  /** Memory of reads larger than SMALL_READ_BYTES. What is asked for beyond it waits until payloads are released, in the order of the calls. */
+  readonly readBytesMax: Bytes;
   read(offset: Bytes, length: Bytes, done: ReadDone): void;
   /** payload must not change until done is called. fua: acknowledged only when on stable media. */
   write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void;

@@ -35,6 +35,8 @@ export class DestageLoop {
   #failing = false;
   /** Why the last pass did not go on; null while it does. */
   blocked: KeelsonError | null = null;
+  /** Called once a second, whether there is anything to destage or not. */
+  onTick: () => void = () => {};
   /** Called when a pass could not go on: writers may be waiting for room that only spilling gives. */
   onBlocked: () => void = () => {};
 
@@ -53,6 +55,7 @@ export class DestageLoop {
 
   #tick(): void {
     if (this.#stopped) return;
+    this.onTick();
     const idle = this.#lsnAtTick === this.#journal.nextLsn;
     this.#lsnAtTick = this.#journal.nextLsn;
     if (idle && this.#journal.nextLsn > 1) {

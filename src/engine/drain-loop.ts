@@ -10,6 +10,11 @@ import type { EngineLog } from './log.js';
 
 /** How often the conditions are looked at when no segment closes. */
 const PERIOD_MS = 250;
+/**
+ * A backup host that was asked nothing for so long is asked whether it is there: an array that nobody writes to must not call a host reachable that went away hours ago. One small
+ * file a minute is nothing to any host, and nobody looks at a status much more often.
+ */
+const CONFIRM_PERIOD_MS = 60_000;
 /** A drain that met a block in nobody's hands is tried again after this: a rebuild may bring it, an error may pass. */
 const LOST_RETRY_MS = 1000;
 
@@ -70,6 +75,7 @@ export class DrainLoop {
   start(): void {
     this.#timer = this.#clock.after(PERIOD_MS, () => {
       this.kick();
+      this.#confirmNowAndThen();
       if (!this.#stopped) this.start();
     });
   }
@@ -145,6 +151,40 @@ export class DrainLoop {
     });
   }
 
+  /**
+   * As drainNow; and the host was heard of in the course of it, also when there was nothing to drain: what was drained in an earlier run, or hours ago, is on a backup that is
+   * there and is what we left. Rejects with what keeps it from being so.
+   */
+  async drainAndConfirm(): Promise<void> {
+    const { answers } = this.#link;
+    await this.drainNow();
+    while (this.#running !== null && this.#link.answers === answers) await this.#running;
+    if (this.#link.answers > answers && this.#link.isOpen) return;
+    if (!(await this.#link.connect())) throw this.#link.lastError ?? stopping();
+    if (this.#link.answers > answers) return;
+    if (this.#stopped) throw stopping();
+    await this.#confirm();
+  }
+
+  #confirmNowAndThen(): void {
+    const { isOpen, answeredAt_ms } = this.#link;
+    if (this.#stopped || this.#running !== null || !isOpen || answeredAt_ms === null) return;
+    if (this.#clock.now() - answeredAt_ms < CONFIRM_PERIOD_MS) return;
+    this.#confirm().catch((error: unknown) => this.#log.warn({ error: KeelsonError.from(error).describe() }, 'the backup host was asked'));
+  }
+
+  /** Takes the place of a run: the repository answers no question while it publishes. */
+  #confirm(): Promise<void> {
+    const asked = this.#link.confirm();
+    this.#running = asked
+      .catch(() => undefined)
+      .finally(() => {
+        this.#running = null;
+        this.#settleWaiters();
+      });
+    return asked;
+  }
+
   #settleWaiters(): void {
     const error = this.lastError ?? this.#link.lastError;
     const left: Waiter[] = [];
@@ -165,6 +205,7 @@ export class DrainLoop {
         const before = this.#clock.now();
         const segments = await this.#drainer.drain(this.#wanted);
         this.lastError = null;
+        if (segments > 0) this.#link.answered();
         if (segments === 0) return;
         this.#log.debug({ segments, ms: Math.round(this.#clock.now() - before) }, 'drained');
       } catch (error) {
@@ -193,6 +234,10 @@ export class DrainLoop {
     this.#stopped = true;
     this.#timer?.cancel();
     await this.#running;
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(new KeelsonError('SHUTTING_DOWN', 'the server is stopping'));
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(stopping());
   }
+}
+
+function stopping(): KeelsonError {
+  return new KeelsonError('SHUTTING_DOWN', 'the server is stopping');
 }

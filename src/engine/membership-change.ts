@@ -12,7 +12,7 @@ import { layoutOf } from './create.js';
 import { refuseListedMember, refuseOnlyCopy, refuseOtherMember } from './held-content.js';
 import { clearMemberAlarms, isAtPath, memberNamed, raiseRebuilding } from './member-names.js';
 import { checkNewDevice, NewDevice } from './new-device.js';
-import { computeTolerance } from './tolerance.js';
+import { backupCover, computeTolerance } from './tolerance.js';
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
 export async function failByHand(
@@ -25,7 +25,7 @@ export async function failByHand(
   const index = named(engine, name);
   const member = state.members[index];
   if (!member || member.state === 'failed') return;
-  const tolerance = computeTolerance(state, journal, engine.servingBackup() !== null);
+  const tolerance = computeTolerance(state, journal, backupCover(engine));
   if (tolerance.devices === 0 && !force) {
     throw new KeelsonError('WOULD_LOSE_DATA', `failing member ${index} could lose acknowledged writes`, {
       found: tolerance.because,

@@ -4,12 +4,12 @@ import type { Journal } from '../journal/journal.js';
 import { NOT_IN_RING, ZEROED } from '../journal/ring-index.js';
 import type { IntegrityTable } from '../member/integrity.js';
 import type { Member } from '../member/member-api.js';
-import type { PageAllocator } from '../memory/page-allocator.js';
 import type { Slab } from '../memory/slab.js';
 import { loadAddon } from '../native/load.js';
 import { CRC_LOST, CRC_UNWRITTEN, integrityEntry } from '../stripe/geometry.js';
 import type { ArrayState } from './array-state.js';
 import type { ReadDone, ReadPayload } from './block-volume.js';
+import { heldPages, type ReadPages } from './read-pages.js';
 
 /** Brings blocks that the fast path could not have: blocks[i] to slab page pages[i]. Resolves to one error or null a block. */
 export type SlowRead = (blocks: Float64Array, pages: Uint32Array) => Promise<(KeelsonError | null)[]>;
@@ -67,11 +67,11 @@ export class ReadPath {
   readonly counters: ReadCounters = { reads: 0, bytes: 0, fromRing: 0, slowBlocks: 0 };
   readonly #state: ArrayState;
   readonly #journal: Journal;
-  readonly #pages: PageAllocator;
+  readonly #pages: ReadPages;
   readonly #slow: SlowRead;
   #inFlight = 0;
 
-  constructor(slab: Slab, state: ArrayState, journal: Journal, pages: PageAllocator, slow: SlowRead) {
+  constructor(slab: Slab, state: ArrayState, journal: Journal, pages: ReadPages, slow: SlowRead) {
     this.slab = slab;
     this.#state = state;
     this.#journal = journal;
@@ -79,9 +79,8 @@ export class ReadPath {
     this.#slow = slow;
   }
 
-  /** Reads that wait for slab memory. */
-  get waiting(): number {
-    return this.#pages.waiting;
+  get bytesMax(): Bytes {
+    return this.#pages.large.pages * BLOCK_BYTES;
   }
 
   get inFlight(): number {
@@ -93,7 +92,7 @@ export class ReadPath {
     this.#inFlight++;
     this.counters.reads++;
     this.counters.bytes += length;
-    this.#pages.allocate(request.pages, (memory) => {
+    this.#pages.of(length).allocate(heldPages(request), (memory) => {
       request.memory = memory;
       this.#start(request);
     });
@@ -101,7 +100,7 @@ export class ReadPath {
 
   free(request: ReadRequest): void {
     if (request.memory < 0) return;
-    this.#pages.free(request.memory, request.pages);
+    this.#pages.of(request.length).free(request.memory, heldPages(request));
     request.memory = -1;
   }
 

@@ -1,5 +1,6 @@
 import type { Journal } from '../journal/journal.js';
 import type { ArrayState } from './array-state.js';
+import type { BackupLink } from './backup-link.js';
 
 export interface Tolerance {
   /** Devices that may die now, any of them, with no acknowledged write lost. */
@@ -7,22 +8,33 @@ export interface Tolerance {
   readonly because: string;
 }
 
+/** Whether the backup stands in for lost stripes, or why not. */
+export type BackupCover = 'serves' | 'none' | 'seeding' | 'connecting' | 'unreachable';
+
+const WHY_NOT = {
+  none: 'no backup target',
+  seeding: 'the backup does not hold the whole volume yet',
+  connecting: 'the backup host has not answered yet since the server started',
+  unreachable: 'the backup is out of reach',
+} as const satisfies Record<Exclude<BackupCover, 'serves'>, string>;
+
+/** What the backup is worth at this moment. Asks nobody: a status must not knock at the host's door each time it is printed. */
+export function backupCover({ link, state }: { readonly link: BackupLink | null; readonly state: ArrayState }): BackupCover {
+  if (link === null) return 'none';
+  if (state.protection !== 'full') return state.protection === 'seeding' ? 'seeding' : 'none';
+  return link.reach === 'open' ? 'serves' : link.reach;
+}
+
 /**
  * How many more devices may die (DESIGN 5). Data not yet drained are lost only when more than m stripe members and every copy of their segment are gone;
  * drained data are always had from the backup. Computed from the copy sets that the ring really has, and those the next segments would get.
  */
-export function computeTolerance(state: ArrayState, journal: Journal, backupServes: boolean): Tolerance {
+export function computeTolerance(state: ArrayState, journal: Journal, backup: BackupCover): Tolerance {
   const lostStripes = state.lostDataMembers().length;
   const parityLeft = state.geometry.m - lostStripes;
-  if (!backupServes) {
+  if (backup !== 'serves') {
     const devices = Math.max(0, parityLeft);
-    const why =
-      state.protection === 'unprotected'
-        ? 'no backup target'
-        : state.protection === 'seeding'
-          ? 'the backup does not hold the whole volume yet'
-          : 'the backup is out of reach';
-    return { devices, because: `${Math.max(0, parityLeft)} of ${state.geometry.m} parity shards are left, and ${why}` };
+    return { devices, because: `${devices} of ${state.geometry.m} parity shards are left, and ${WHY_NOT[backup]}` };
   }
   const positions = state.journalPositions();
   const sets = copySets(journal);

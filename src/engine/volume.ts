@@ -33,8 +33,8 @@ export class Volume implements BlockVolume {
     this.#writes = writes;
   }
 
-  get readsWaiting(): number {
-    return this.#reads.waiting;
+  get readBytesMax(): Bytes {
+    return this.#reads.bytesMax;
   }
 
   get inFlight(): number {

@@ -4,6 +4,7 @@ import { INTAKE_BYTES, type Intake, openIntake } from './intake.js';
 import { type ExportDescription, Negotiation, greeting } from './negotiation.js';
 import { type ReplyBatchPool, ReplyQueue } from './reply-queue.js';
 import { Pace } from './pace.js';
+import { SMALL_BYTES } from './pieces.js';
 import type { ServerShare } from './server-share.js';
 import type { TransmissionHost } from './transmission-host.js';
 import { Transmission } from './transmission.js';
@@ -90,9 +91,9 @@ export class Connection implements TransmissionHost, Intake {
     this.#handshakeTimer?.cancel();
     this.#handshakeTimer = null;
     const { share, batches } = this.#host;
-    this.#replies = new ReplyQueue(this.#socket, batches, share.limits.replyCopyBytesMax, () => {
+    this.#replies = new ReplyQueue(this.#socket, batches, SMALL_BYTES, (heldBytes) => {
       this.#lastProgress_ms = share.clock.now();
-      this.#transmission?.repliesLeft();
+      this.#transmission?.repliesLeft(heldBytes);
     });
     this.#transmission = new Transmission(share, this.#negotiation.session(), this.#replies, this);
     if (taken < chunk.length) this.#transmission.receive(chunk.subarray(taken));
@@ -149,7 +150,7 @@ export class Connection implements TransmissionHost, Intake {
    * its payload or its replies hold.
    */
   sweep(now_ms: number): void {
-    const { limits, staging, volume } = this.#host.share;
+    const { limits, payloadBudget, replyBudget } = this.#host.share;
     const transmission = this.#transmission;
     const replies = this.#replies;
     if (transmission === null || replies === null) return;
@@ -162,9 +163,10 @@ export class Connection implements TransmissionHost, Intake {
     this.#takenBytes = takenBytes;
     if (since_ms >= 0 && now_ms - since_ms > limits.payloadTimeout_ms) this.fault('a write payload stopped arriving');
     else if (partSince_ms >= 0 && now_ms - partSince_ms > limits.headerTimeout_ms) this.fault('a request stopped arriving');
-    else if (staging.waiting > 0 && payloadSlow_ms > limits.crowdedStall_ms) this.fault('a write payload that others wait for is too slow');
+    else if (payloadBudget.waiting > 0 && transmission.payloadsBeyondOwn && payloadSlow_ms > limits.crowdedStall_ms)
+      this.fault('a write payload that others wait for is too slow');
     else if (now_ms - this.#lastProgress_ms > limits.replyStall_ms) this.cutOff('the replies are not being read');
-    else if (volume.readsWaiting > 0 && repliesSlow_ms > limits.crowdedStall_ms)
+    else if (replyBudget.waiting > 0 && transmission.repliesBeyondOwn && repliesSlow_ms > limits.crowdedStall_ms)
       this.cutOff('replies that others wait for are read too slowly');
   }
 

@@ -23,6 +23,10 @@ export interface NbdGauges extends Readonly<NbdCounters> {
   readonly payloadBytes: number;
   readonly payloadBytesMax: number;
   readonly payloadWaiters: number;
+  /** Memory of reads until the socket has their replies, and connections that wait for some. */
+  readonly replyBytes: number;
+  readonly replyBytesMax: number;
+  readonly replyWaiters: number;
   readonly stagingCacheBytes: number;
   readonly stagingCacheBytesMax: number;
   readonly replyBytesQueued: number;

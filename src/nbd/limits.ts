@@ -16,9 +16,9 @@ export interface NbdLimits {
   readonly requestsInFlightMax: number;
   /** Payload bytes of those requests, reads and writes, plus replies the socket has not taken. One request is always admitted. */
   readonly bytesInFlightMax: number;
-  /** Reply bytes of one connection waiting for its socket; then no more requests are read. */
+  /** Reply bytes of one connection waiting for its socket, besides what reads brought; then no more requests are read. */
   readonly replyBytesQueuedMax: number;
-  /** Write payload bytes over all connections, from header to acknowledgement. At least 32 MiB. */
+  /** Memory of write payloads over all connections, from their arrival to their acknowledgement (memory-budget.ts). At least 33 MiB, and more for more connections. */
   readonly payloadBytesMax: number;
   /** Idle assembly buffers kept for the next fragmented payload. */
   readonly stagingCacheBytesMax: number;
@@ -38,8 +38,6 @@ export interface NbdLimits {
   readonly shutdownTimeout_ms: number;
   /** Extents of one block status reply. */
   readonly statusExtentsMax: number;
-  /** A read reply up to this size is copied into the batch buffer; a larger one goes out as a view of the slab. */
-  readonly replyCopyBytesMax: number;
 }
 
 export const DEFAULT_LIMITS: NbdLimits = {
@@ -51,8 +49,8 @@ export const DEFAULT_LIMITS: NbdLimits = {
   requestsInFlightMax: 256,
   // nbdcopy's 64 requests of 256 KiB; a quarter of the smallest area that reads of the volume land in.
   bytesInFlightMax: 16 * MIB,
-  replyBytesQueuedMax: 16 * MIB,
-  // Two of the largest requests, or nbdcopy's four connections with 64 requests of 256 KiB each.
+  replyBytesQueuedMax: 256 * KIB,
+  // One of the largest requests, 64 KiB for each connection, and 24 MiB for those that want more.
   payloadBytesMax: 64 * MIB,
   stagingCacheBytesMax: 32 * MIB,
   skipBytesMax: 64 * MIB,
@@ -63,5 +61,4 @@ export const DEFAULT_LIMITS: NbdLimits = {
   paceBytesPerSecond: 256 * KIB,
   shutdownTimeout_ms: 10_000,
   statusExtentsMax: 1024,
-  replyCopyBytesMax: 16 * KIB,
 };

@@ -43,6 +43,9 @@ class ReplyGroup {
   readonly batches: ReplyBatch[] = [];
   readonly payloads: ReadPayload[] = [];
   bytes = 0;
+  /** Of these, bytes of reads; and the memory that stands for them in the budget. */
+  readBytes = 0;
+  heldBytes = 0;
   readonly onWritten: () => void;
 
   constructor(owner: ReplyQueue) {
@@ -61,17 +64,18 @@ export class ReplyQueue {
   readonly #socket: Socket;
   readonly #pool: ReplyBatchPool;
   readonly #copyBytesMax: number;
-  readonly #onProgress: (bytes: number) => void;
+  readonly #onProgress: (heldBytes: number) => void;
   readonly #pending = new Set<ReplyGroup>();
   readonly #idleGroups: ReplyGroup[] = [];
   #batch: ReplyBatch;
   #group: ReplyGroup;
   #queuedBytes = 0;
+  #readBytesQueued = 0;
   #settledBytes = 0;
   #closed = false;
 
-  /** onProgress(bytes): the socket took (or lost) so many reply bytes. */
-  constructor(socket: Socket, pool: ReplyBatchPool, copyBytesMax: number, onProgress: (bytes: number) => void) {
+  /** onProgress(heldBytes): the socket took (or lost) replies; so much memory of reads goes with them. */
+  constructor(socket: Socket, pool: ReplyBatchPool, copyBytesMax: number, onProgress: (heldBytes: number) => void) {
     this.#socket = socket;
     this.#pool = pool;
     this.#copyBytesMax = Math.min(copyBytesMax, BATCH_BYTES >> 2);
@@ -83,6 +87,11 @@ export class ReplyQueue {
   /** Bytes handed over or gathered that the socket has not taken. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Of these, bytes that reads brought. */
+  get readBytesQueued(): number {
+    return this.#readBytesQueued;
   }
 
   /** Bytes that the socket has taken since it was opened, a write that is under way included where its handle tells. */
@@ -124,12 +133,22 @@ export class ReplyQueue {
     return at;
   }
 
-  /** A read's bytes, after their header. Takes over the payload's release. */
-  payload(payload: ReadPayload): void {
-    const bytes = payload.bytes;
+  /** A read's bytes, after their header. Takes over the release of the payloads, and what they hold of the budget. */
+  read(payloads: readonly ReadPayload[], heldBytes: number): void {
     if (this.#closed) {
-      payload.release();
-    } else if (bytes.length <= this.#copyBytesMax) {
+      for (const payload of payloads) payload.release();
+      this.#onProgress(heldBytes);
+      return;
+    }
+    for (const payload of payloads) this.#payload(payload);
+    this.#group.heldBytes += heldBytes;
+  }
+
+  #payload(payload: ReadPayload): void {
+    const bytes = payload.bytes;
+    this.#readBytesQueued += bytes.length;
+    this.#group.readBytes += bytes.length;
+    if (bytes.length <= this.#copyBytesMax) {
       const at = this.reserve(bytes.length);
       this.#batch.bytes.set(bytes, at);
       payload.release();
@@ -180,7 +199,9 @@ export class ReplyQueue {
   written(group: ReplyGroup): void {
     if (!this.#pending.delete(group)) return;
     const bytes = group.bytes;
+    const { heldBytes } = group;
     this.#queuedBytes -= bytes;
+    this.#readBytesQueued -= group.readBytes;
     this.#settledBytes += bytes;
     for (const payload of group.payloads) payload.release();
     for (const batch of group.batches) this.#unreference(batch);
@@ -188,9 +209,11 @@ export class ReplyQueue {
     group.payloads.length = 0;
     group.batches.length = 0;
     group.bytes = 0;
+    group.readBytes = 0;
+    group.heldBytes = 0;
     // A group the dead socket may still call back for must not be used for another turn.
     if (!this.#closed && this.#idleGroups.length < IDLE_GROUPS_MAX) this.#idleGroups.push(group);
-    this.#onProgress(bytes);
+    this.#onProgress(heldBytes);
   }
 
   #unreference(batch: ReplyBatch): void {

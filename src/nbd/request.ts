@@ -12,8 +12,10 @@ export class Request {
   length = 0;
   /** Bytes this request counts for in the connection's bytes in flight. */
   chargedBytes = 0;
-  /** Holds an assembled write payload until the write is acknowledged. */
-  staging: StagingBuffer | null = null;
+  /** Bytes this request holds of the budget of payloads or of replies. */
+  heldBytes = 0;
+  /** Hold a write's payload, piece by piece, until the write is acknowledged. */
+  readonly staging: StagingBuffer[] = [];
   inFlight = false;
 
   /** Reads the header of REQUEST_BYTES at `at`. False: the magic is wrong, the stream is lost. */

@@ -8,7 +8,9 @@ import { Connection, type ConnectionHost } from './connection.js';
 import { NbdCounters, type NbdGauges } from './gauges.js';
 import { DEFAULT_LIMITS, type NbdLimits } from './limits.js';
 import { type Listener, listen } from './listener.js';
+import { MemoryBudget } from './memory-budget.js';
 import type { ExportDescription } from './negotiation.js';
+import { REQUEST_HELD_MAX } from './pieces.js';
 import { STRING_BYTES_MAX } from './protocol.js';
 import { ReplyBatchPool } from './reply-queue.js';
 import type { ServerShare } from './server-share.js';
@@ -17,8 +19,8 @@ import { StatusTurns } from './status-turns.js';
 
 /** How often stalled peers are looked for. */
 const SWEEP_MS = 1000;
-/** Reply batches kept between connections: 2 MiB. */
-const IDLE_BATCHES_MAX = 8;
+/** Reply batches kept between connections: 8 MiB. */
+const IDLE_BATCHES_MAX = 32;
 
 export interface NbdServerOptions {
   /** Exported under its name and under the default (empty) name. */
@@ -47,6 +49,8 @@ export class NbdServer {
   readonly #clock: Clock;
   readonly #counters = new NbdCounters();
   readonly #staging: Staging;
+  readonly #payloadBudget: MemoryBudget;
+  readonly #replyBudget: MemoryBudget;
   readonly #connections = new Set<Connection>();
   readonly #listeners: Listener[] = [];
   readonly #host: ConnectionHost;
@@ -66,7 +70,10 @@ export class NbdServer {
     this.#volumeName = volume.name;
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#clock = options.clock ?? systemClock;
-    this.#staging = new Staging(this.#limits.payloadBytesMax, this.#limits.stagingCacheBytesMax);
+    this.#staging = new Staging(this.#limits.stagingCacheBytesMax);
+    const { connectionsMax, payloadBytesMax } = this.#limits;
+    this.#payloadBudget = new MemoryBudget(payloadBytesMax, connectionsMax, REQUEST_HELD_MAX);
+    this.#replyBudget = new MemoryBudget(volume.readBytesMax, connectionsMax, REQUEST_HELD_MAX);
     const onBug =
       options.onBug ??
       ((error: unknown): void => {
@@ -79,6 +86,8 @@ export class NbdServer {
       limits: this.#limits,
       clock: this.#clock,
       staging: this.#staging,
+      payloadBudget: this.#payloadBudget,
+      replyBudget: this.#replyBudget,
       statusTurns: new StatusTurns(),
       counters: this.#counters,
       everyWriteFua: options.durability === 'sync',
@@ -132,9 +141,12 @@ export class NbdServer {
       connectionsMax: this.#limits.connectionsMax,
       requestsInFlightMaxPerConnection: this.#limits.requestsInFlightMax,
       bytesInFlightMaxPerConnection: this.#limits.bytesInFlightMax,
-      payloadBytes: this.#staging.usedBytes,
-      payloadBytesMax: this.#limits.payloadBytesMax,
-      payloadWaiters: this.#staging.waiting,
+      payloadBytes: this.#payloadBudget.usedBytes,
+      payloadBytesMax: this.#payloadBudget.bytesMax,
+      payloadWaiters: this.#payloadBudget.waiting,
+      replyBytes: this.#replyBudget.usedBytes,
+      replyBytesMax: this.#replyBudget.bytesMax,
+      replyWaiters: this.#replyBudget.waiting,
       stagingCacheBytes: this.#staging.cachedBytes,
       stagingCacheBytesMax: this.#limits.stagingCacheBytesMax,
       replyBytesQueued,

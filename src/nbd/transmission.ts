@@ -1,6 +1,6 @@
 import { AssertionFailure, assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
-import type { ReadPayload } from '../engine/block-volume.js';
+import { Admission } from './admission.js';
 import type { Session } from './negotiation.js';
 import { PayloadAssembly } from './payload-assembly.js';
 import { CMD, CMD_FLAG, ERRNO, REQUEST_BYTES, dataView } from './protocol.js';
@@ -8,7 +8,6 @@ import type { ReplyQueue } from './reply-queue.js';
 import { replyBlockStatus, replyDone, replyError, replyReadHeader } from './reply.js';
 import { type RequestRules, errnoOf, refusal } from './request.js';
 import type { ServerShare } from './server-share.js';
-import type { BudgetWaiter } from './staging.js';
 import type { TransmissionHost } from './transmission-host.js';
 import { ActiveRequest, type CompletionOwner, callVolume } from './volume-call.js';
 
@@ -23,7 +22,7 @@ const PHASE_ENDED = 4;
  * The transmission phase of one connection: bytes in, volume calls, replies out. Parsing stops, and with it the reading of the socket, at each of
  * the limits, and goes on in the turn after a completion. Completions only queue: replies and parsing run once at the end of a turn.
  */
-export class Transmission implements BudgetWaiter, CompletionOwner {
+export class Transmission implements CompletionOwner {
   readonly #share: ServerShare;
   readonly #session: Session;
   readonly #host: TransmissionHost;
@@ -32,6 +31,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   readonly #idle: ActiveRequest[] = [];
   readonly #header = Buffer.alloc(REQUEST_BYTES);
   readonly #headerView = dataView(this.#header);
+  readonly #admission: Admission;
   readonly #payload: PayloadAssembly;
   readonly #held: Buffer[] = [];
   readonly #runTurn = (): void => this.#turn();
@@ -43,8 +43,6 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   #partSince_ms = -1;
   #statusPending = false;
   #skip = 0;
-  #inFlight = 0;
-  #bytesInFlight = 0;
   #blocked = false;
   #turnScheduled = false;
   #shuttingDown = false;
@@ -63,18 +61,28 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
       structured: session.structured,
       contextCount: session.contexts.length,
     };
-    this.#payload = new PayloadAssembly(share.staging, share.clock);
+    this.#admission = new Admission(share, replies, () => this.#schedule());
+    this.#payload = new PayloadAssembly(share.staging, this.#admission.payloads, share.clock);
     this.#current = new ActiveRequest(this);
   }
 
   /** Requests handed to the volume, or being received, and not completed. */
   get inFlight(): number {
-    return this.#inFlight;
+    return this.#admission.inFlight;
   }
 
-  /** Milliseconds on the clock since when a begun payload has waited, or -1. */
+  /** Milliseconds on the clock since when a begun payload has waited for its peer, or -1. */
   get payloadSince_ms(): number {
-    return this.#payload.since_ms;
+    return this.#blocked ? -1 : this.#payload.since_ms;
+  }
+
+  /** It holds memory that others could have: of payloads, of replies. */
+  get payloadsBeyondOwn(): boolean {
+    return this.#admission.payloads.beyondOwn;
+  }
+
+  get repliesBeyondOwn(): boolean {
+    return this.#admission.reads.beyondOwn;
   }
 
   /** The same for a begun header, or for a refused payload that is being skipped. */
@@ -118,8 +126,9 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     if (this.#phase === PHASE_PAYLOAD) {
       const request = this.#current;
       const rest = request.length - this.#payload.filled;
-      this.#settle(request);
+      this.#settle(request, false);
       this.#payload.reset();
+      this.#admission.forget();
       this.#refuse(request, ERRNO.ESHUTDOWN, 'the server is shutting down', rest);
     }
     this.#schedule();
@@ -128,22 +137,18 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   /** The socket is gone. Requests at the volume still complete, unanswered. */
   close(): void {
     if (this.#closed) return;
-    if (this.#phase === PHASE_PAYLOAD) this.#settle(this.#current);
+    if (this.#phase === PHASE_PAYLOAD) this.#settle(this.#current, false);
     this.#payload.reset();
     this.#closed = true;
     this.#phase = PHASE_ENDED;
     this.#held.length = 0;
     this.#unblock();
-    this.#share.staging.forget(this);
+    this.#admission.forget();
   }
 
-  /** Payload budget may be there: ask again at the end of this turn. */
-  wake(): void {
-    this.#schedule();
-  }
-
-  /** The socket has taken replies: parsing may go on. */
-  repliesLeft(): void {
+  /** The socket has taken, or lost, replies of reads that held so much: parsing may go on. */
+  repliesLeft(heldBytes: number): void {
+    this.#admission.replied(heldBytes);
     if (this.#blocked) this.#schedule();
   }
 
@@ -170,7 +175,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   #finishIfDone(): void {
     const over = this.#phase === PHASE_ENDED || this.#shuttingDown || this.#inputEnded;
     // With input ended, a half-received request never completes: it is in flight only in our books.
-    const open = this.#inputEnded && this.#phase === PHASE_PAYLOAD ? this.#inFlight - 1 : this.#inFlight;
+    const open = this.#inputEnded && this.#phase === PHASE_PAYLOAD ? this.#admission.inFlight - 1 : this.#admission.inFlight;
     if (!over || open > 0 || this.#blocked || this.#finished || this.#closed) return;
     this.#finished = true;
     this.#host.finished();
@@ -186,6 +191,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   #unblock(): void {
     if (!this.#blocked) return;
     this.#blocked = false;
+    this.#payload.restartClock();
     this.#share.counters.pausedConnections--;
   }
 
@@ -214,7 +220,7 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
         case PHASE_HEADER: {
           const left = chunk.length - at;
           if (left === 0) return at;
-          if (this.#replies.queuedBytes >= this.#share.limits.replyBytesQueuedMax) {
+          if (this.#admission.repliesFull) {
             this.#block();
             return at;
           }
@@ -250,8 +256,9 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
           break;
         case PHASE_PAYLOAD: {
           at += this.#payload.take(this.#current, chunk, at);
-          if (!this.#executeComplete()) return at;
-          break;
+          if (this.#executeComplete()) break;
+          if (at < chunk.length) this.#block();
+          return at;
         }
         case PHASE_SKIP: {
           const taken = Math.min(this.#skip, chunk.length - at);
@@ -270,11 +277,10 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
 
   /** Hands the write over when its payload is complete. */
   #executeComplete(): boolean {
-    const payload = this.#payload.complete;
-    if (payload === null) return false;
-    this.#payload.complete = null;
+    if (!this.#payload.complete) return false;
+    this.#payload.complete = false;
     this.#phase = PHASE_HEADER;
-    this.#execute(this.#current, payload);
+    this.#execute(this.#current);
     return true;
   }
 
@@ -318,60 +324,43 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
   /** Starts the request, or begins its payload. False: a limit is met and nothing has happened. */
   #admit(request: ActiveRequest): boolean {
     if (this.#shuttingDown) {
+      this.#admission.forget();
       this.#refuse(request, ERRNO.ESHUTDOWN, 'the server is shutting down');
       return true;
     }
-    const { limits, counters, staging } = this.#share;
-    const writes = request.type === CMD.WRITE;
-    const bytes = writes || request.type === CMD.READ ? request.length : 0;
-    if (this.#inFlight >= limits.requestsInFlightMax) return false;
     if (request.type === CMD.BLOCK_STATUS && this.#statusPending) return false;
-    // A read's bytes count until the socket has taken them: so long they hold slab memory.
-    const held = this.#bytesInFlight + this.#replies.queuedBytes;
-    if ((this.#inFlight > 0 || !this.#replies.empty) && held + bytes > limits.bytesInFlightMax) return false;
-    if (writes && !staging.reserve(bytes, this)) return false;
-    request.chargedBytes = bytes;
-    request.inFlight = true;
-    this.#inFlight++;
-    this.#bytesInFlight += bytes;
-    counters.requestsInFlight++;
-    counters.bytesInFlight += bytes;
+    if (!this.#admission.admit(request)) return false;
+    const writes = request.type === CMD.WRITE;
     this.#phase = writes ? PHASE_PAYLOAD : PHASE_HEADER;
-    if (!writes) this.#execute(request, null);
+    if (!writes) this.#execute(request);
     return true;
   }
 
-  #execute(request: ActiveRequest, payload: Uint8Array | null): void {
+  #execute(request: ActiveRequest): void {
     const { volume, everyWriteFua, counters } = this.#share;
     if (request.type === CMD.FLUSH) counters.flushesTotal++;
     if (request.type === CMD.BLOCK_STATUS) {
       this.#statusPending = true;
       this.#share.statusTurns.add(() => this.#statusTurn(request));
-      return;
-    }
-    try {
-      callVolume(volume, request, payload, everyWriteFua);
-    } catch (error) {
-      this.#threw(request, error);
-    }
+    } else callVolume(volume, request, everyWriteFua);
   }
 
   /** The volume threw instead of calling back. */
-  #threw(request: ActiveRequest, error: unknown): void {
+  threw(error: unknown): void {
     if (!(error instanceof KeelsonError) || error instanceof AssertionFailure) this.#share.onBug(error);
-    if (request.inFlight) this.complete(request, KeelsonError.from(error), null);
   }
 
   #statusTurn(request: ActiveRequest): void {
     this.#statusPending = false;
     if (this.#closed) {
-      this.complete(request, null, null);
+      this.complete(request, null);
       return;
     }
     try {
       this.#blockStatus(request);
     } catch (error) {
-      this.#threw(request, error);
+      this.threw(error);
+      if (request.inFlight) this.complete(request, KeelsonError.from(error));
     }
   }
 
@@ -380,29 +369,30 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     const { volume, limits } = this.#share;
     const extents = volume.blockStatus(request.offset, request.length, limits.statusExtentsMax);
     assert(extents.length > 0, 'block status covers a beginning of its range');
-    this.#settle(request);
+    this.#settle(request, true);
     replyBlockStatus(this.#replies, request, this.#session.contexts, extents, one ? 1 : limits.statusExtentsMax);
     this.#idle.push(request);
     this.#schedule();
   }
 
-  /** The volume is done with the request. Called through the request's own bound callbacks, and by #execute. */
-  complete(request: ActiveRequest, error: KeelsonError | null, payload: ReadPayload | null): void {
-    assert(request.inFlight, 'a request completes once');
-    this.#settle(request);
+  /** The volume is done with the request. Called through the request's own bound callbacks, and by #statusTurn. */
+  complete(request: ActiveRequest, error: KeelsonError | null): void {
     const { counters } = this.#share;
+    const answers = request.type === CMD.READ && !this.#closed && error === null && this.#isWhole(request);
+    this.#settle(request, answers);
     if (this.#closed) {
-      payload?.release();
+      request.releasePayloads();
       this.#idle.push(request);
-      if (this.#inFlight === 0) this.#host.finished();
+      if (this.inFlight === 0) this.#host.finished();
       return;
     }
     if (error !== null) {
       counters.requestErrorsTotal++;
-      payload?.release();
+      request.releasePayloads();
       replyError(this.#replies, request, errnoOf(error.code), this.#session.structured, error.message);
     } else if (request.type === CMD.READ) {
-      this.#replyRead(request, payload);
+      if (answers) this.#replyRead(request);
+      else this.#replyWrongLength(request);
     } else {
       if (request.type === CMD.WRITE) counters.writtenBytesTotal += request.length;
       replyDone(this.#replies, request);
@@ -411,33 +401,32 @@ export class Transmission implements BudgetWaiter, CompletionOwner {
     this.#schedule();
   }
 
-  #replyRead(request: ActiveRequest, payload: ReadPayload | null): void {
-    const { counters } = this.#share;
-    if (payload === null || payload.bytes.length !== request.length) {
-      // A reply of another length would shift the client's stream for good: an error instead, and a report.
-      counters.requestErrorsTotal++;
-      payload?.release();
-      replyError(this.#replies, request, ERRNO.EIO, this.#session.structured, 'the read came back with a wrong length');
-      this.#share.onBug(new AssertionFailure('a read returns as many bytes as asked'));
-      return;
-    }
-    counters.readBytesTotal += request.length;
-    replyReadHeader(this.#replies, request, this.#session.structured);
-    this.#replies.payload(payload);
+  #isWhole(request: ActiveRequest): boolean {
+    let bytes = 0;
+    for (const payload of request.payloads) bytes += payload.bytes.length;
+    return bytes === request.length;
   }
 
-  /** Takes the request out of the books and gives back what it held. */
-  #settle(request: ActiveRequest): void {
-    const { counters, staging } = this.#share;
-    request.inFlight = false;
-    this.#inFlight--;
-    this.#bytesInFlight -= request.chargedBytes;
-    counters.requestsInFlight--;
-    counters.bytesInFlight -= request.chargedBytes;
-    if (request.type === CMD.WRITE) staging.unreserve(request.length);
-    if (request.staging !== null) {
-      if (!this.#payload.isLent(request.staging)) staging.give(request.staging);
-      request.staging = null;
-    }
+  #replyRead(request: ActiveRequest): void {
+    this.#share.counters.readBytesTotal += request.length;
+    replyReadHeader(this.#replies, request, this.#session.structured);
+    this.#replies.read(request.payloads, request.heldBytes);
+    request.payloads.length = 0;
+    request.heldBytes = 0;
+  }
+
+  /** A reply of another length would shift the client's stream for good: an error instead, and a report. */
+  #replyWrongLength(request: ActiveRequest): void {
+    this.#share.counters.requestErrorsTotal++;
+    request.releasePayloads();
+    replyError(this.#replies, request, ERRNO.EIO, this.#session.structured, 'the read came back with a wrong length');
+    this.#share.onBug(new AssertionFailure('a read returns as many bytes as asked'));
+  }
+
+  /** Takes the request out of the books and gives back what it held; what a read that is answered holds goes with its reply. */
+  #settle(request: ActiveRequest, answered: boolean): void {
+    this.#admission.settle(request, answered);
+    for (const buffer of request.staging) if (!this.#payload.isLent(buffer)) this.#share.staging.give(buffer);
+    request.staging.length = 0;
   }
 }

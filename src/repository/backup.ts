@@ -39,6 +39,11 @@ export interface Backup {
   /** Extents of the whole newest image that hold data, ascending, as (first, count) pairs; at most limit pairs from block `from`. */
   allocated(from: BlockIndex, limit: number): Promise<Float64Array>;
 
+  /**
+   * Asks the host whether the repository is as this process left it. Resolves when it answered and HEAD is the one we know. Throws as open, or BACKUP_CHANGED; not beside publish.
+   */
+  confirm(): Promise<void>;
+
   /** Small opaque files beside the segments (superblocks, geometry): published like HEAD. */
   putMetadata(name: string, bytes: Uint8Array): Promise<void>;
   getMetadata(name: string): Promise<Uint8Array | null>;

@@ -144,6 +144,11 @@ export class Repository implements Backup {
     return Float64Array.from(pairs);
   }
 
+  async confirm(): Promise<void> {
+    assert(!this.#publishing, 'confirm does not run beside publish');
+    await this.#refuseChanged(this.#writable());
+  }
+
   async putMetadata(name: string, bytes: Uint8Array): Promise<void> {
     const opened = this.#writable();
     await this.#refuseFenced(opened);

@@ -12,7 +12,7 @@ export function heldByEngine(engine: ArrayEngine): string {
     ['requests that wait for those', fetchPages.waiting],
     ['pins of ring segments', journal.table.pins.reduce((sum, pins) => sum + pins, 0)],
     ['locks on stripes', locks.held + locks.queued],
-    ['requests of clients', volume.inFlight + volume.readsWaiting],
+    ['requests of clients', volume.inFlight],
     ['writes that wait for room', writes.waiting],
     ['requests to devices', state.members.reduce((sum, member) => sum + (member?.device.inFlight ?? 0), 0)],
   ]);

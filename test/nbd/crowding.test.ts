@@ -10,6 +10,8 @@ import { NbdClient } from './nbd-client.js';
 import { errnoOf, pattern, scratch, serve, until } from './serve.js';
 
 const MIB = 1024 * 1024;
+/** Room for one of the largest requests, and hardly more. */
+const ONE_LARGE = { payloadBytesMax: 34 * MIB, connectionsMax: 4 };
 
 /** Lets the server's own timers run, second by second, while sockets do what they do in between. */
 async function seconds(clock: ManualClock, count: number): Promise<void> {
@@ -53,11 +55,11 @@ test('a payload that stops while others wait for its memory loses its connection
   const { address, server, volume, faults } = await serve(
     t,
     { sizeBytes: 64 * MIB },
-    { clock, limits: { payloadBytesMax: 32 * MIB, payloadTimeout_ms: 60_000 } },
+    { clock, limits: { ...ONE_LARGE, payloadTimeout_ms: 60_000 } },
   );
   const slow = await NbdClient.open(address);
-  slow.send(Buffer.concat([requestHeader({ type: CMD.WRITE, length: 20 * MIB }, 1), Buffer.alloc(1000)]));
-  await until(() => server.gauges().payloadBytes === 20 * MIB);
+  slow.send(Buffer.concat([requestHeader({ type: CMD.WRITE, length: 20 * MIB }, 1), Buffer.alloc(10 * MIB)]));
+  await until(() => server.gauges().payloadBytes >= 10 * MIB);
   await seconds(clock, 40);
   t.deepEqual(faults, [], 'nobody waits: nobody is hurried');
   const other = await NbdClient.open(address);
@@ -77,18 +79,18 @@ test('a payload that keeps the pace is not cut off, however many wait', async (t
   const { address, server, faults } = await serve(
     t,
     { sizeBytes: 64 * MIB },
-    { clock, limits: { payloadBytesMax: 32 * MIB, payloadTimeout_ms: 1_000_000 } },
+    { clock, limits: { ...ONE_LARGE, payloadTimeout_ms: 1_000_000 } },
   );
   const steady = await NbdClient.open(address);
   const payload = pattern(20 * MIB, 9);
-  steady.send(requestHeader({ type: CMD.WRITE, length: payload.length }, 1));
+  steady.send(Buffer.concat([requestHeader({ type: CMD.WRITE, length: payload.length }, 1), payload.subarray(0, 2 * MIB)]));
   const other = await NbdClient.open(address);
-  await until(() => server.gauges().payloadBytes === 20 * MIB);
+  await until(() => server.gauges().payloadBytes >= 2 * MIB);
   const waits = other.write(0, pattern(20 * MIB, 2));
   await until(() => server.gauges().payloadWaiters === 1);
   // A third of a MiB a second: above the pace, and a minute in all.
   const piece = Math.ceil(MIB / 3);
-  for (let at = 0; at < payload.length; at += piece) {
+  for (let at = 2 * MIB; at < payload.length; at += piece) {
     const before = steady.socket.bytesWritten;
     await new Promise<void>((resolve) => steady.socket.write(payload.subarray(at, at + piece), () => resolve()));
     t.true(steady.socket.bytesWritten > before);
@@ -103,19 +105,77 @@ test('a payload that keeps the pace is not cut off, however many wait', async (t
 
 test('replies that are not taken while other reads wait for memory close the connection in seconds', async (t) => {
   const clock = new ManualClock();
-  const { address, volume, server, faults } = await serve(t, { sizeBytes: 8 * MIB }, { clock });
-  const client = await NbdClient.open(address);
-  t.teardown(() => client.destroy());
-  client.socket.pause();
-  client.send(requestHeader({ type: CMD.READ, length: 8 * MIB }, 1));
-  await until(() => volume.payloadsOut === 1);
+  const { address, volume, server, faults } = await serve(t, { sizeBytes: 64 * MIB }, { clock });
+  const clients = await Promise.all([0, 1].map(async () => await NbdClient.open(address)));
+  const [first, second] = clients as [NbdClient, NbdClient];
+  t.teardown(() => first.destroy());
+  first.socket.pause();
+  first.send(requestHeader({ type: CMD.READ, length: 30 * MIB }, 1));
+  await until(() => volume.payloadsOut === 30 * 8);
   await seconds(clock, 60);
-  t.is(server.gauges().connections, 1, 'no read waits: nobody is hurried');
-  volume.readsWaiting = 1;
+  t.is(server.gauges().connections, 2, 'no read waits: nobody is hurried');
+  const read = second.read(0, 31 * MIB);
+  await until(() => server.gauges().replyWaiters === 1);
   await seconds(clock, 1);
   t.deepEqual(faults, ['replies that others wait for are read too slowly']);
-  await until(() => server.gauges().connections === 0);
-  t.is(volume.payloadsOut, 0);
+  t.is((await read).length, 31 * MIB);
+  await until(() => volume.payloadsOut === 0);
+  second.destroy();
+});
+
+/** Peers that hold all they can get: some do not read their replies, some stop in the middle of a payload, in requests of every size. */
+async function stuckPeers(address: string, count: number): Promise<{ readers: NbdClient[]; writers: NbdClient[] }> {
+  const open = async (bytes: Buffer): Promise<NbdClient> => {
+    const peer = await NbdClient.open(address);
+    peer.socket.pause();
+    peer.send(bytes);
+    peer.socket.pause();
+    return peer;
+  };
+  const each = async (bytes: (index: number) => Buffer): Promise<NbdClient[]> =>
+    await Promise.all(Array.from({ length: count }, async (_, index) => await open(bytes(index))));
+  const lengths = [32 * MIB, 32 * MIB, MIB, 200_000, 65_536, 4096];
+  const readers = await each((index) => {
+    const length = lengths[index % lengths.length] as number;
+    return Buffer.concat(Array.from({ length: 64 }, (_, cookie) => requestHeader({ type: CMD.READ, length }, cookie)));
+  });
+  const writers = await each((index) =>
+    Buffer.concat([
+      requestHeader({ type: CMD.WRITE, length: index % 3 === 0 ? 200_000 : 32 * MIB }, 1),
+      Buffer.alloc(index % 5 === 0 ? MIB - (index % 3 === 0 ? MIB - 199_999 : 0) : 70_000),
+    ]),
+  );
+  return { readers, writers };
+}
+
+test('beside a hundred peers that do not read their replies and a hundred that stop in mid payload a small request is served, though none of them moves and no time passes', async (t) => {
+  const clock = new ManualClock();
+  const { address, volume, server, faults } = await serve(t, { sizeBytes: 32 * MIB }, { clock, limits: { connectionsMax: 202 } });
+  const { readers, writers } = await stuckPeers(address, 100);
+  t.teardown(() => {
+    for (const peer of [...readers, ...writers]) peer.destroy();
+  });
+  // Until nothing moves any more.
+  let before = '';
+  let still = 0;
+  await until(() => {
+    const now = JSON.stringify(server.gauges());
+    still = now === before ? still + 1 : 0;
+    before = now;
+    return still === 200;
+  });
+  const { replyBytes, payloadBytes, replyBytesMax, payloadBytesMax } = server.gauges();
+  t.true(replyBytes > 32 * MIB && payloadBytes > 100 * 65_536, `they hold ${replyBytes} and ${payloadBytes} bytes`);
+  t.true(replyBytes <= replyBytesMax && payloadBytes <= payloadBytesMax);
+  t.true(volume.largeBytesOut <= volume.readBytesMax, 'the volume is asked for no more than it has memory for');
+  const client = await NbdClient.open(address);
+  for (const length of [4096, 65_536]) {
+    const bytes = pattern(length, length);
+    await client.write(12_288, bytes);
+    t.true((await client.read(12_288, length)).equals(bytes));
+  }
+  t.deepEqual(faults, []);
+  t.is(server.gauges().connections, 201);
   client.destroy();
 });
 

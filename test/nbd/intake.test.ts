@@ -5,7 +5,9 @@ import test from 'ava';
 import { openIntake } from '../../src/nbd/intake.js';
 import { PayloadAssembly } from '../../src/nbd/payload-assembly.js';
 import { Request } from '../../src/nbd/request.js';
-import { Staging } from '../../src/nbd/staging.js';
+import { Staging, type StagingBuffer } from '../../src/nbd/staging.js';
+import { MemoryBudget } from '../../src/nbd/memory-budget.js';
+import { REQUEST_HELD_MAX } from '../../src/nbd/pieces.js';
 import { ManualClock } from './manual-clock.js';
 import { pattern } from './serve.js';
 
@@ -71,28 +73,45 @@ function writeRequest(length: number): Request {
   return request;
 }
 
+function assembly(): PayloadAssembly {
+  const budget = new MemoryBudget(64 * MIB, 16, REQUEST_HELD_MAX);
+  return new PayloadAssembly(
+    new Staging(MIB),
+    budget.share(() => undefined),
+    new ManualClock(),
+  );
+}
+
 test('what lands in the memory lent for a payload completes it, without a copy', (t) => {
-  const payload = new PayloadAssembly(new Staging(64 * MIB, MIB), new ManualClock());
-  const request = writeRequest(100_000);
-  const sent = pattern(100_000, 3);
+  const payload = assembly();
+  const request = writeRequest(200_000);
+  const sent = pattern(200_000, 3);
   t.is(payload.take(request, sent.subarray(0, 30_000), 0), 30_000);
-  const lent = payload.lend(request);
-  t.is(lent?.length, 70_000);
-  lent?.set(sent.subarray(30_000));
-  t.true(payload.landed(request, lent as Uint8Array, 70_000));
-  t.true(payload.complete?.equals(sent));
+  for (let at = 30_000; at < 200_000; ) {
+    const lent = payload.lend(request) as Uint8Array;
+    t.is(lent.length, at < 131_072 ? 131_072 - 30_000 : 200_000 - 131_072, 'the rest of the piece');
+    lent.set(sent.subarray(at, at + lent.length));
+    t.true(payload.landed(request, lent, lent.length));
+    at += lent.length;
+  }
+  t.true(payload.complete);
+  t.true(
+    Buffer.concat(request.staging.map(({ bytes }) => bytes))
+      .subarray(0, 200_000)
+      .equals(sent),
+  );
 });
 
 test("memory that a dropped payload lent to the socket is nobody else's, and what lands in it is an ordinary chunk", (t) => {
-  const payload = new PayloadAssembly(new Staging(64 * MIB, MIB), new ManualClock());
+  const payload = assembly();
   const request = writeRequest(100_000);
   const lent = payload.lend(request) as Uint8Array;
-  const { staging } = request;
-  t.true(staging !== null && payload.isLent(staging));
-  request.staging = null;
+  const staging = request.staging[0] as StagingBuffer;
+  t.true(payload.isLent(staging));
+  request.staging.length = 0;
   payload.reset();
-  t.true(staging !== null && payload.isLent(staging), 'the socket may still write into it');
+  t.true(payload.isLent(staging), 'the socket may still write into it');
   t.false(payload.landed(writeRequest(100_000), lent, 10));
   t.is(payload.lend(writeRequest(10)), null);
-  t.false(staging !== null && payload.isLent(staging), 'the socket was given other memory');
+  t.false(payload.isLent(staging), 'the socket was given other memory');
 });

@@ -24,6 +24,11 @@ export class ManualClock implements Clock {
     return { cancel: () => this.#waiting.delete(waiting) };
   }
 
+  /** Timers that have neither fired nor been cancelled. */
+  get pending(): number {
+    return this.#waiting.size;
+  }
+
   /** Timers due within the time fire in order, each at its own moment. */
   advance(delay_ms: number): void {
     const end_ms = this.#now_ms + delay_ms;

@@ -1,7 +1,14 @@
 import { KeelsonError } from '../../src/base/errors.js';
 import { assert } from '../../src/base/assert.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
-import type { BlockVolume, Done, ReadDone, ReadPayload, StatusExtent } from '../../src/engine/block-volume.js';
+import {
+  SMALL_READ_BYTES,
+  type BlockVolume,
+  type Done,
+  type ReadDone,
+  type ReadPayload,
+  type StatusExtent,
+} from '../../src/engine/block-volume.js';
 
 export interface RamVolumeOptions {
   readonly name?: string;
@@ -27,12 +34,14 @@ export class RamVolume implements BlockVolume {
   readonly name: string;
   readonly sizeBytes: number;
   readonly readOnly: boolean;
-  readsWaiting = 0;
+  readonly readBytesMax = 64 * 1024 * 1024;
   readonly bytes: Buffer;
   /** Every call, in order; empty it as needed. Recorded only when `recording`. */
   readonly calls: Call[] = [];
   recording = true;
   payloadsOut = 0;
+  /** Bytes of payloads that are large, of reads that are held included. */
+  largeBytesOut = 0;
   statusCalls = 0;
   /** The next call of this kind fails with this code. */
   failNext: { kind: Call['kind']; code: string } | null = null;
@@ -115,6 +124,7 @@ export class RamVolume implements BlockVolume {
       }
       let released = false;
       this.payloadsOut++;
+      if (length > SMALL_READ_BYTES) this.largeBytesOut += length;
       const bytes = Buffer.from(this.bytes.subarray(offset, offset + length - this.shortenNextRead));
       this.shortenNextRead = 0;
       const payload: ReadPayload = {
@@ -123,6 +133,7 @@ export class RamVolume implements BlockVolume {
           assert(!released, 'a payload is released once');
           released = true;
           this.payloadsOut--;
+          if (length > SMALL_READ_BYTES) this.largeBytesOut -= length;
           bytes.fill(0xdd);
         },
       };

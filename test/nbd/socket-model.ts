@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { INTAKE_BYTES } from '../../src/nbd/intake.js';
+import { SMALL_BYTES } from '../../src/nbd/pieces.js';
 import { type ReplyBatchPool, ReplyQueue } from '../../src/nbd/reply-queue.js';
 import type { ServerShare } from '../../src/nbd/server-share.js';
 import type { TransmissionHost } from '../../src/nbd/transmission-host.js';
@@ -36,8 +37,8 @@ export class ModelSocket implements TransmissionHost {
       cork: () => undefined,
       uncork: () => undefined,
     };
-    this.#queue = new ReplyQueue(socket as unknown as Socket, batches, share.limits.replyCopyBytesMax, () =>
-      this.transmission.repliesLeft(),
+    this.#queue = new ReplyQueue(socket as unknown as Socket, batches, SMALL_BYTES, (heldBytes) =>
+      this.transmission.repliesLeft(heldBytes),
     );
     this.transmission = new Transmission(share, { structured, contexts: [] }, this.#queue, this);
     this.#offered = this.#buffer();

@@ -35,6 +35,8 @@ export interface MemberStatus {
   readonly readErrors: number;
   readonly writeErrors: number;
   readonly checksumErrors: number;
+  /** Of the read and checksum errors in the stripes, those that were not repaired. Left out by older servers. */
+  readonly unrepairedErrors?: number;
 }
 
 export interface JournalStatus {

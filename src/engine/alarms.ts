@@ -4,12 +4,12 @@ import type { Alarm } from './array-state.js';
 import { lostBlocksOf } from './lost-blocks.js';
 import { absentMembers, lostMemberAdvice, lostMembersAdvice } from './lost-member-advice.js';
 import { ringAlarms } from './ring-alarms.js';
-import { backupCover, computeTolerance } from './tolerance.js';
+import { computeTolerance } from './tolerance.js';
 
 /** Every trouble of this moment, with what to do about it: those that a part of the engine raised, and those that follow from how things stand. */
 export function alarmsOf(engine: ArrayEngine): Alarm[] {
-  const { state, journal } = engine;
-  const tolerance = computeTolerance(state, journal, backupCover(engine));
+  const { state } = engine;
+  const tolerance = computeTolerance(engine);
   const alarms = state.alarms.map((raised) => {
     const lost = /^MEMBER_FAILED_(\d+)$/.exec(raised.code)?.[1];
     return lost === undefined ? raised : { ...raised, action: lostMemberAdvice(engine, Number(lost)) };
@@ -17,8 +17,14 @@ export function alarmsOf(engine: ArrayEngine): Alarm[] {
   const alarm = (code: string, message: string, action: string): void => void alarms.push({ code, message, action });
   const ofBackup = backupAlarm(engine);
   if (ofBackup !== null) alarms.push(ofBackup);
-  if (tolerance.devices === 0 && engine.isDegraded())
-    alarm('TOLERANCE_ZERO', 'the next device that fails may lose data', lostMembersAdvice(engine));
+  const doubts = memberDoubts(engine);
+  alarms.push(...doubts);
+  if (tolerance.devices === 0 && (engine.isDegraded() || doubts.length > 0))
+    alarm(
+      'TOLERANCE_ZERO',
+      'the next device that fails may lose data',
+      [...(engine.isDegraded() ? [lostMembersAdvice(engine)] : []), ...doubts.map(({ action }) => action)].join('; '),
+    );
   alarms.push(...ringAlarms(engine));
   const { waitsFor } = engine.rebuild;
   if (waitsFor > 0)
@@ -70,4 +76,21 @@ function backupAlarm(engine: ArrayEngine): Alarm | null {
       action: 'use a server with fsync and atomic rename (OpenSSH)',
     };
   return null;
+}
+
+/** Members that are in use and not counted on. What of them is wrong is found by reading alone, and what ends it is another device. */
+function memberDoubts({ state, errors }: ArrayEngine): Alarm[] {
+  return state.present().flatMap((member): Alarm[] => {
+    const why = errors.whyDoubted(member);
+    if (why === null) return [];
+    const { index } = member;
+    const stays = errors.stays(member) ? '. It would be failed, but the array could not stand the loss of another device without it' : '';
+    return [
+      {
+        code: `MEMBER_ERRORS_${index}`,
+        message: `member ${index} (${state.paths[index]}) gives wrong data and is not counted on: ${why}${stays}`,
+        action: `keelson replace ${index} NEW-DEVICE`,
+      },
+    ];
+  });
 }

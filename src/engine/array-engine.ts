@@ -24,11 +24,13 @@ import { DrainLoop } from './drain-loop.js';
 import { Fence } from './fence.js';
 import type { EngineLog } from './log.js';
 import { clearMemberAlarms } from './member-names.js';
+import { MemberErrors, type TaskErrors } from './member-errors.js';
 import { ReadPages } from './read-pages.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
 import type { SlabPlan } from './slab-plan.js';
+import { maySpare } from './tolerance.js';
 import type { TrackedPool } from './tracked-pool.js';
 import { Turns } from './turns.js';
 import { Volume } from './volume.js';
@@ -50,14 +52,6 @@ export interface EngineParts {
 
 /** Segments without any copy are tried again after this. */
 const COPIES_RETRY_MS = 2000;
-
-/** Errors of one stripe task that a member may collect before its reads are worth an alarm. */
-interface TaskErrors {
-  readonly readErrors: Uint32Array;
-  readonly writeErrors: Uint32Array;
-  readonly writeErrno: Int32Array;
-  readonly checksumErrors: Uint32Array;
-}
 
 /**
  * The running array: the two schemes, the three movers and the volume over them, put together. A write goes volume -> journal (acknowledged) -> destager -> stripes, and
@@ -81,6 +75,7 @@ export class ArrayEngine {
   readonly replicator: Replicator;
   readonly rebuild: RebuildRunner;
   readonly readPages: ReadPages;
+  readonly errors: MemberErrors;
   readonly fetchPages: PageAllocator;
   link: BackupLink | null = null;
   drainer: Drainer | null = null;
@@ -199,7 +194,14 @@ export class ArrayEngine {
     );
     this.rebuild = new RebuildRunner(this, plan.rebuild);
     this.#alarmLog = new AlarmLog(() => alarmsOf(this), log);
-    this.destageLoop.onTick = () => this.#alarmLog.look();
+    this.errors = new MemberErrors(state, this.journal, clock, log, {
+      fail: (member, error) => this.failMember(member, error),
+      maySpare: (member) => this.#running && maySpare(this, member),
+    });
+    this.destageLoop.onTick = () => {
+      this.errors.look();
+      this.#alarmLog.look();
+    };
     state.onAlarms = () => this.#alarmLog.lookSoon();
   }
 
@@ -245,6 +247,7 @@ export class ArrayEngine {
   /** Starts the movers. */
   start(): void {
     this.#running = true;
+    this.errors.look();
     this.#alarmLog.start();
     this.destageLoop.start();
     this.drainLoop?.start();
@@ -310,23 +313,7 @@ export class ArrayEngine {
 
   /** Takes in what a stripe task met. Members whose writes failed are failed; resolves when that is recorded. */
   async account(outcome: TaskErrors): Promise<void> {
-    const fences: Promise<void>[] = [];
-    for (let i = 0; i < this.state.shape.dataMembers; i++) {
-      const member = this.state.members[i];
-      if (!member) continue;
-      member.readErrors += outcome.readErrors[i] as number;
-      member.checksumErrors += outcome.checksumErrors[i] as number;
-      const failures = outcome.writeErrors[i] as number;
-      if (failures === 0) continue;
-      member.writeErrors += failures;
-      fences.push(
-        this.failMember(
-          member,
-          new KeelsonError('DEVICE_WRITE', `writes to ${member.device.path} failed`, { found: errnoName(outcome.writeErrno[i] as number) }),
-        ),
-      );
-    }
-    await Promise.all(fences);
+    await Promise.all(this.errors.account(outcome));
   }
 
   #journalMemberFailed(position: number, errno: number, doing: string): Promise<void> {

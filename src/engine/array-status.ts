@@ -12,8 +12,9 @@ type DrainState = 'idle' | 'draining' | 'connecting' | 'unreachable' | 'none';
 /** status --json, as INTERFACE has it. */
 export function arrayStatus(engine: ArrayEngine) {
   const { state, journal, link, drainLoop } = engine;
+  engine.errors.look();
   const { shape } = state;
-  const tolerance = computeTolerance(state, journal, backupCover(engine));
+  const tolerance = computeTolerance(engine);
   const lost = state.lost.list;
   const undrainedBytes = drainLoop === null ? 0 : drainLoop.undrainedBytes();
   return {
@@ -34,6 +35,7 @@ export function arrayStatus(engine: ArrayEngine) {
         readErrors: member?.readErrors ?? 0,
         writeErrors: member?.writeErrors ?? 0,
         checksumErrors: member?.checksumErrors ?? 0,
+        unrepairedErrors: member?.openErrors ?? 0,
       };
     }),
     journal: {
@@ -77,5 +79,5 @@ function arrayCondition(engine: ArrayEngine): 'online' | 'degraded' | 'beyond-pa
   if (state.failure !== null) return 'failed';
   const lost = state.lostDataMembers().length;
   if (lost > state.geometry.m) return backupCover(engine) === 'serves' ? 'beyond-parity' : 'failed';
-  return lost > 0 || engine.isDegraded() ? 'degraded' : 'online';
+  return lost > 0 || engine.isDegraded() || engine.errors.doubted().size > 0 ? 'degraded' : 'online';
 }

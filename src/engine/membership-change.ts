@@ -12,7 +12,7 @@ import { layoutOf } from './create.js';
 import { refuseListedMember, refuseOnlyCopy, refuseOtherMember } from './held-content.js';
 import { clearMemberAlarms, isAtPath, memberNamed, raiseRebuilding } from './member-names.js';
 import { checkNewDevice, NewDevice } from './new-device.js';
-import { backupCover, computeTolerance } from './tolerance.js';
+import { computeTolerance } from './tolerance.js';
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
 export async function failByHand(
@@ -21,11 +21,14 @@ export async function failByHand(
   force: boolean,
   reason = new KeelsonError('FAILED_BY_HAND', 'failed by hand'),
 ): Promise<void> {
-  const { state, journal } = engine;
+  const { state } = engine;
   const index = named(engine, name);
   const member = state.members[index];
   if (!member || member.state === 'failed') return;
-  const tolerance = computeTolerance(state, journal, backupCover(engine));
+  // Its own errors lower the figure already, and it is the one that goes.
+  const others = engine.errors.doubted();
+  others.delete(index);
+  const tolerance = computeTolerance(engine, others);
   if (tolerance.devices === 0 && !force) {
     throw new KeelsonError('WOULD_LOSE_DATA', `failing member ${index} could lose acknowledged writes`, {
       found: tolerance.because,

@@ -42,11 +42,15 @@ export class RingReader {
       if (table.seq[slot] !== seq) return false;
       if (result < 0) {
         member.readErrors++;
+        damaged(member, seq);
         continue;
       }
       const before = done;
       while (done < count && this.#check.payload(blocks[done] as number, wanted[done] as number, into + done * BLOCK_BYTES)) done++;
-      if (done < count) member.checksumErrors++;
+      if (done < count) {
+        member.checksumErrors++;
+        damaged(member, seq);
+      }
       // A block that is bad here may be good on the next copy, and the rest good here: go on from the first bad one.
       if (done === before) continue;
     }
@@ -108,11 +112,15 @@ export class RingReader {
       const member = journal.members[position] as Member;
       if ((await readOutcome(member.device, into, journal.deviceOffset(position, slot, 0), bytes)) < 0) {
         member.readErrors++;
+        damaged(member, seq);
         continue;
       }
       if (table.seq[slot] !== seq) return false;
       const bad = this.#check.bad(slot, into);
-      if (bad.length > 0) member.checksumErrors++;
+      if (bad.length > 0) {
+        member.checksumErrors++;
+        damaged(member, seq);
+      }
       for (const at of bad) if (!(await this.#mend(slot, at, into + at * BLOCK_BYTES))) return false;
       return table.seq[slot] === seq;
     }
@@ -134,4 +142,9 @@ export class RingReader {
     }
     return false;
   }
+}
+
+/** Its copy of this segment does not count until the segment has left the ring: nothing writes it again before. */
+function damaged(member: Member, seq: SegmentSeq): void {
+  member.ringDamageSeq = Math.max(member.ringDamageSeq, seq);
 }

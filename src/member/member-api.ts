@@ -128,4 +128,8 @@ export interface Member {
   readErrors: number;
   writeErrors: number;
   checksumErrors: number;
+  /** Of the read and checksum errors in the stripes, those that were not written again when they were met. */
+  openErrors: number;
+  /** The newest segment of the ring of which this member's copy gave an error; 0: none. */
+  ringDamageSeq: number;
 }

@@ -87,6 +87,8 @@ export function makeMember(device: Device, superblock: Superblock, state: Member
     readErrors: 0,
     writeErrors: 0,
     checksumErrors: 0,
+    openErrors: 0,
+    ringDamageSeq: 0,
   };
 }
 

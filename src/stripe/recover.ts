@@ -60,8 +60,8 @@ export class RecoverOperation {
       repaired += this.#batch(task, first, end, status, crcs);
       first = end;
     }
-    const { readErrors, writeErrors, writeErrno, checksumErrors, bytesRead, bytesWritten } = ws.tally;
-    return { status, crcs, repaired, readErrors, writeErrors, writeErrno, checksumErrors, bytesRead, bytesWritten };
+    const { readErrors, writeErrors, writeErrno, checksumErrors, repairs, bytesRead, bytesWritten } = ws.tally;
+    return { status, crcs, repaired, readErrors, writeErrors, writeErrno, checksumErrors, repairs, bytesRead, bytesWritten };
   }
 
   /** Places wanted blocks from `first` in the batch's stripes until the worst case fills the scratch; returns the end. */

@@ -63,6 +63,8 @@ export interface StripeOutcome {
   /** Per data member: the number of the last error of a write; 0: none. */
   readonly writeErrno: Int32Array;
   readonly checksumErrors: Uint32Array;
+  /** Of the read and checksum errors, those whose block was written again in this task. */
+  readonly repairs: Uint32Array;
   /** Bytes read from and written to members. */
   readonly bytesRead: number;
   readonly bytesWritten: number;

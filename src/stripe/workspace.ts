@@ -4,7 +4,7 @@ import type { BlockingIo } from '../device/device.js';
 import { type Addon, RING_READ, RING_SYNC, RING_WRITE } from '../native/addon-api.js';
 import { BlockOps } from './block-ops.js';
 import { CrcBatch } from './crc-batch.js';
-import { integrityEntry, type StripeGeometry } from './geometry.js';
+import { CRC_UNKNOWN, integrityEntry, type StripeGeometry } from './geometry.js';
 import { RowMath } from './row-math.js';
 import { certainBelow, memberAccess, NO_PAGE, SLOT_BAD, SLOT_LOADED, SLOT_WANTED, slotState } from './slot-state.js';
 import type { MemberView, StripeOutcome } from './stripe-pool.js';
@@ -34,6 +34,7 @@ export interface Tally {
   readonly writeErrors: Uint32Array;
   readonly writeErrno: Int32Array;
   readonly checksumErrors: Uint32Array;
+  readonly repairs: Uint32Array;
   bytesRead: number;
   bytesWritten: number;
 }
@@ -62,6 +63,8 @@ export class Workspace {
   /** Per (i, row): 1 when a read of this batch found a bad block there. */
   rowBad = new Uint8Array(0);
   anyBad = false;
+  /** Slots of the batch that were counted as errors and are not written again yet. */
+  readonly #open = new Set<number>();
 
   view: MemberView;
   tally: Tally;
@@ -115,6 +118,7 @@ export class Workspace {
     this.writeFailed.fill(0, 0, count * n);
     this.rowBad.fill(0, 0, count * rows);
     this.anyBad = false;
+    this.#open.clear();
     this.#ops.clear();
     this.#crcs.clear();
     this.#nextPage = this.#scratch.firstPage;
@@ -230,7 +234,7 @@ export class Workspace {
     ops.run(this.#io);
     const written = ops.count;
     for (let o = 0; o < written; o++) {
-      if (ops.succeeded(o)) this.tally.bytesWritten += ops.length(o);
+      if (ops.succeeded(o)) this.#written(ops, o);
       else this.#failWrite(ops.places[o] as number, ops.results[o] as number);
     }
     if (sync && written > 0) this.#syncWritten(written);
@@ -284,9 +288,14 @@ export class Workspace {
       const place = Math.floor(slot / rows);
       const i = Math.floor(place / n);
       const row = slot - place * rows;
-      if (integrityEntry(this.crc[slot] as number) === this.entry(i, place - i * n, row)) this.state[slot] = SLOT_LOADED;
+      const entry = this.entry(i, place - i * n, row);
+      if (integrityEntry(this.crc[slot] as number) === entry) this.state[slot] = SLOT_LOADED;
       else {
-        (this.tally.checksumErrors[this.member[place] as number] as number)++;
+        // A lost page of checksums was counted once: its thousand blocks are most likely as they should be.
+        if (entry !== CRC_UNKNOWN) {
+          (this.tally.checksumErrors[this.member[place] as number] as number)++;
+          this.#open.add(slot);
+        }
         this.#markBad(slot, i, row);
       }
     }
@@ -295,6 +304,7 @@ export class Workspace {
   #failRead(slot: number, place: number): void {
     const { n, rows } = this.geometry;
     (this.tally.readErrors[this.member[place] as number] as number)++;
+    this.#open.add(slot);
     this.#markBad(slot, Math.floor(place / n), slot - place * rows);
   }
 
@@ -323,6 +333,17 @@ export class Workspace {
         this.tally.bytesRead += ops.length(o);
         this.#verifyLater(ops, o);
       } else this.#failRead(ops.slots[o] as number, ops.places[o] as number);
+    }
+  }
+
+  #written(ops: BlockOps, operation: number): void {
+    const length = ops.length(operation);
+    this.tally.bytesWritten += length;
+    if (this.#open.size === 0) return;
+    const first = ops.slots[operation] as number;
+    const member = this.member[ops.places[operation] as number] as number;
+    for (let slot = first; slot < first + length / BLOCK_BYTES; slot++) {
+      if (this.#open.delete(slot)) (this.tally.repairs[member] as number)++;
     }
   }
 
@@ -371,6 +392,7 @@ function newTally(members: number): Tally {
     writeErrors: new Uint32Array(members),
     writeErrno: new Int32Array(members),
     checksumErrors: new Uint32Array(members),
+    repairs: new Uint32Array(members),
     bytesRead: 0,
     bytesWritten: 0,
   };

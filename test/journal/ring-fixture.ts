@@ -88,6 +88,8 @@ export class Ring {
           readErrors: 0,
           writeErrors: 0,
           checksumErrors: 0,
+          openErrors: 0,
+          ringDamageSeq: 0,
         }) as unknown as Member,
     );
     this.journal = new Journal({

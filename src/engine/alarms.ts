@@ -79,7 +79,7 @@ function backupAlarm(engine: ArrayEngine): Alarm | null {
 }
 
 /** Members that are in use and not counted on. What of them is wrong is found by reading alone, and what ends it is another device. */
-function memberDoubts({ state, errors }: ArrayEngine): Alarm[] {
+function memberDoubts({ state, errors, parts }: ArrayEngine): Alarm[] {
   return state.present().flatMap((member): Alarm[] => {
     const why = errors.whyDoubted(member);
     if (why === null) return [];
@@ -89,7 +89,7 @@ function memberDoubts({ state, errors }: ArrayEngine): Alarm[] {
       {
         code: `MEMBER_ERRORS_${index}`,
         message: `member ${index} (${state.paths[index]}) gives wrong data and is not counted on: ${why}${stays}`,
-        action: `keelson replace ${index} NEW-DEVICE`,
+        action: `keelson replace ${index} NEW-DEVICE; then write NEW-DEVICE at its place in ${parts.settings.file}`,
       },
     ];
   });

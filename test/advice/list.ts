@@ -30,6 +30,8 @@ export const ADVICE: Readonly<Record<string, Way>> = {
   FAILED_BY_HAND: inner('the reason inside MEMBER_FAILED_*, of whoever asked for it'),
   HTTP_IN_CLEAR: { mistake: 'test/config/exposure.test.ts' },
   INTERNAL: inner('a defect of Keelson: there is nothing to do but to report it'),
+  MEMBER_ERRORS: inner('the reason inside MEMBER_FAILED_*'),
+  'MEMBER_ERRORS_*': { followed: 'test/engine/overwritten-member.test.ts' },
   NATIVE_SELF_TEST: inner('a defect of Keelson or of the processor: there is nothing to do but to report it'),
   NBD_IN_CLEAR: { followed: 'test/cli/exposure.test.ts' },
   SHUTTING_DOWN: inner('the answer to requests that come while the server stops'),

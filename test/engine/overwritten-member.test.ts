@@ -86,10 +86,7 @@ test.serial('some wrong blocks lower the tolerance, with an alarm whose advice e
   t.is(state, 'degraded');
   t.is(tolerance.devices, 1);
   t.regex(tolerance.because, /member 1 is not counted on: \d+ checksum errors/);
-  t.like(
-    alarms.find(({ code }) => code === 'MEMBER_ERRORS_1'),
-    { action: 'keelson replace 1 NEW-DEVICE' },
-  );
+  t.regex(alarms.find(({ code }) => code === 'MEMBER_ERRORS_1')?.action ?? '', /^keelson replace 1 NEW-DEVICE; /);
   await replaceMember(fixture.engine, '1', fixture.newPath());
   await fixture.engine.rebuild.wait();
   t.is(arrayStatus(fixture.engine).tolerance.devices, 2);

@@ -62,6 +62,8 @@ export class KeelsonError extends Error {
   static from(error: unknown, code = 'INTERNAL'): KeelsonError {
     if (error instanceof KeelsonError) return error;
     const message = error instanceof Error ? error.message : String(error);
+    const system = code === 'INTERNAL' ? systemDetails(error) : null;
+    if (system !== null) return new KeelsonError('SYSTEM_CALL', `the system refused: ${message}`, { ...system, cause: error });
     return new KeelsonError(code, message, { cause: error });
   }
 }
@@ -73,6 +75,31 @@ export function errnoName(errno: number): string {
   } catch {
     return `errno ${Math.abs(errno)}`;
   }
+}
+
+/** What to do where the system refuses something that no code of ours speaks of. */
+const SYSTEM_ADVICE: Readonly<Record<string, string>> = {
+  EMFILE: 'raise the limit of open files of this process (ulimit -n, LimitNOFILE=)',
+  ENFILE: 'raise the limit of open files of this host (fs.file-max)',
+  ENOSPC: 'make room in that file system, or use another one',
+  EDQUOT: 'make room in the quota of this user, or use another file system',
+  EFBIG: 'raise the limit of file sizes (ulimit -f), or use another file system',
+  EROFS: 'mount that file system for writing, or use another one',
+  EACCES: 'give this user the right to it, or run as another one',
+  EPERM: 'give this user the right to it, or run as another one',
+  ENOMEM: 'end other programs, or give this host more memory',
+};
+
+/** Of an error of a system call; null: it is none, so a defect of ours. */
+function systemDetails(error: unknown): ErrorDetails | null {
+  if (!(error instanceof Error && 'syscall' in error && 'code' in error)) return null;
+  const code = String(error.code);
+  const path = 'path' in error ? ` of ${String(error.path)}` : '';
+  return {
+    found: `${code} from ${String(error.syscall)}${path}`,
+    expected: 'a system that permits it',
+    action: SYSTEM_ADVICE[code] ?? 'look at the path that is named, and at the kernel log (dmesg)',
+  };
 }
 
 /** A KeelsonError as plain data: Piscina and postMessage keep neither class nor code of an error. */

@@ -50,6 +50,7 @@ export const ADVICE: Readonly<Record<string, Way>> = {
   MEMBER_HOLDS_DATA: { followed: 'test/engine/wipe-device.test.ts' },
   SUPERBLOCK_MIXED: { followed: 'test/engine/wipe-device.test.ts' },
   WIPE_NOT_APPROVED: { followed: 'test/engine/wipe-device.test.ts' },
+  SYSTEM_CALL: { mistake: 'test/cli/provoked.test.ts' },
   USAGE: inner('commander prints how the verb is used'),
   'MEMBER_FAILED_*': followed('members'),
   MEMBER_STALE: followed('members'),

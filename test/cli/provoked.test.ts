@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { KeelsonError } from '../../src/base/errors.js';
 import { scratchFolder } from '../device/scratch-files.js';
 import { ROOT } from '../house/source-files.js';
 
@@ -70,3 +71,12 @@ for (const { title, toml = '', members = ['a', 'b', 'c'], memberSize = '32MiB', 
     t.regex(stderr, WORDS[code] ?? /\n {2}found: .*\n {2}expected: .*\n {2}do: /);
   });
 }
+
+test('what the system refuses where no code of ours speaks of it is SYSTEM_CALL, with what to do; a defect stays INTERNAL', (t) => {
+  const limit = KeelsonError.from(Object.assign(new Error('EMFILE: too many open files'), { code: 'EMFILE', syscall: 'open', path: '/x' }));
+  t.like(limit, { code: 'SYSTEM_CALL', found: 'EMFILE from open of /x' });
+  t.regex(limit.action ?? '', /ulimit -n/);
+  const missing = t.throws(() => openSync('/nowhere/at/all', 'r'));
+  t.like(KeelsonError.from(missing), { code: 'SYSTEM_CALL', found: 'ENOENT from open of /nowhere/at/all' });
+  t.is(KeelsonError.from(new TypeError('x is undefined')).code, 'INTERNAL');
+});

@@ -46,6 +46,11 @@ export class KeelsonError extends Error {
     return parts.join('; ');
   }
 
+  /** What is wrong and nothing else, for what has a code and an action of its own: message, found. */
+  trouble(): string {
+    return this.found === undefined ? this.message : `${this.message}: ${this.found}`;
+  }
+
   toRecord(): ErrorRecord {
     return { code: this.code, message: this.message, found: this.found, expected: this.expected, action: this.action, exit: this.exit };
   }

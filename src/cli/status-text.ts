@@ -133,13 +133,14 @@ function journalText({ journal }: ArrayStatus): string[] {
   ];
 }
 
-function drainText({ drain }: ArrayStatus): string[] {
+function drainText({ drain, alarms }: ArrayStatus): string[] {
   if (drain.target === null) return ['none: losing this host loses the volume'];
   const state = drain.state === 'connecting' ? 'not reached yet since the server started' : drain.state;
   return [
     `${drain.target}: ${state}, up to LSN ${drain.drainedLsn}`,
     drain.undrainedBytes === 0 ? drainedText(drain) : undrainedText(drain),
-    ...(drain.lastError === null ? [] : [`last error: ${drain.lastError}`]),
+    // An alarm of the backup has said it.
+    ...(drain.lastError === null || alarms.some(({ code }) => code.startsWith('BACKUP_')) ? [] : [`last error: ${drain.lastError}`]),
   ];
 }
 

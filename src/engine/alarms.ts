@@ -39,7 +39,7 @@ export function alarmsOf(engine: ArrayEngine): Alarm[] {
   if (lost.ranges.length > 0 || lost.more)
     alarm(
       'BLOCKS_LOST',
-      `${lostBlocksOf(lost.ranges)}${lost.more ? ' or more' : ''} blocks were lost beyond parity, journal and backup: reading them is an error`,
+      `${blocksText(lostBlocksOf(lost.ranges), lost.more)} lost beyond parity, journal and backup: reading them is an error`,
       'write them again: until then reading them is an error; keelson status --json lists them under lost',
     );
   return alarms;
@@ -55,19 +55,19 @@ export function protectAdvice({ journal, parts }: ArrayEngine): string {
 /** What is wrong with the backup, the worst alone. Nothing while the first answer is awaited: that is no trouble yet, and status says that it is awaited. */
 function backupAlarm(engine: ArrayEngine): Alarm | null {
   const { link } = engine;
-  if (link === null) return { code: 'UNPROTECTED', message: 'UNPROTECTED: no backup target is configured', action: protectAdvice(engine) };
+  if (link === null) return { code: 'UNPROTECTED', message: 'no backup target is configured', action: protectAdvice(engine) };
   if (link.lastError?.code === 'BACKUP_FENCED')
     return {
       code: 'BACKUP_FENCED',
-      message: link.lastError.describe(),
+      message: link.lastError.trouble(),
       action:
         'the ring keeps everything meanwhile; stop the other process, then start this server again: docs/operations.md, "Another process has taken the backup"',
     };
   if (link.reach === 'unreachable')
     return {
       code: 'BACKUP_UNREACHABLE',
-      message: (link.lastError as KeelsonError).describe(),
-      action: 'the ring keeps everything meanwhile; check the backup host',
+      message: (link.lastError as KeelsonError).trouble(),
+      action: `${link.lastError?.action ?? 'check the backup host'}; the ring keeps everything meanwhile`,
     };
   if (link.state !== null && link.state.weakness !== '')
     return {
@@ -93,4 +93,9 @@ function memberDoubts({ state, errors, parts }: ArrayEngine): Alarm[] {
       },
     ];
   });
+}
+
+function blocksText(count: number, more: boolean): string {
+  if (more) return `${count} or more blocks were`;
+  return count === 1 ? '1 block was' : `${count} blocks were`;
 }

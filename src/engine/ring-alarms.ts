@@ -17,7 +17,7 @@ export function ringAlarms(engine: ArrayEngine): Alarm[] {
   if (uncopied > 0)
     alarm(
       'RING_WITHOUT_COPY',
-      `${uncopied} ring segments that the backup does not have are on no journal member any more: what is in them is safe in the stripes and in this process, which must not end before they have copies again, or are drained`,
+      `${uncopied} ring ${uncopied === 1 ? 'segment' : 'segments'} that the backup does not have: no journal member has a copy any more. It is safe in the stripes and in this process, which must not end before there are copies again, or it is drained`,
       gone
         ? reviveJournal(engine)
         : 'they get copies again by themselves; until this is gone, or keelson drain --wait has ended, do not stop the server',

@@ -7,14 +7,14 @@ import { STATUS } from '../control/fake-target.js';
 const PLAIN = { colour: false, columns: Number.POSITIVE_INFINITY };
 const MIB = 2 ** 20;
 
-type Backup = 'whole' | 'behind' | 'unreachable' | 'unreachable behind' | 'seeding' | 'unprotected';
+type Backup = 'whole' | 'behind' | 'connecting' | 'unreachable' | 'unreachable behind' | 'seeding' | 'unprotected';
 
 function statusOf(state: ArrayState, backup: Backup): ArrayStatus {
   const protection = backup === 'seeding' || backup === 'unprotected' ? backup : 'full';
   const drain = {
     ...STATUS.drain,
     undrainedBytes: backup.endsWith('behind') ? 3 * MIB : 0,
-    state: backup.startsWith('unreachable') ? ('unreachable' as const) : ('idle' as const),
+    state: backup === 'connecting' ? backup : backup.startsWith('unreachable') ? ('unreachable' as const) : ('idle' as const),
   };
   return { ...STATUS, state, protection, drain, alarms: [] };
 }
@@ -24,6 +24,7 @@ const HEADLINES: Record<ArrayState, Record<Backup, string>> = {
   online: {
     whole: 'vault  ONLINE; backed up',
     behind: 'vault  ONLINE; backed up but for 3.00 MiB',
+    connecting: 'vault  ONLINE; BACKUP NOT REACHED YET',
     unreachable: 'vault  ONLINE; BACKUP UNREACHABLE, nothing waits to be drained',
     'unreachable behind': 'vault  ONLINE; BACKUP UNREACHABLE, 3.00 MiB waits to be drained',
     seeding: 'vault  ONLINE; SEEDING: the backup is not complete yet',
@@ -32,6 +33,7 @@ const HEADLINES: Record<ArrayState, Record<Backup, string>> = {
   degraded: {
     whole: 'vault  DEGRADED, still serving; backed up',
     behind: 'vault  DEGRADED, still serving; backed up but for 3.00 MiB',
+    connecting: 'vault  DEGRADED, still serving; BACKUP NOT REACHED YET',
     unreachable: 'vault  DEGRADED, still serving; BACKUP UNREACHABLE, nothing waits to be drained',
     'unreachable behind': 'vault  DEGRADED, still serving; BACKUP UNREACHABLE, 3.00 MiB waits to be drained',
     seeding: 'vault  DEGRADED, still serving; SEEDING: the backup is not complete yet',
@@ -40,6 +42,7 @@ const HEADLINES: Record<ArrayState, Record<Backup, string>> = {
   'beyond-parity': {
     whole: 'vault  BEYOND-PARITY, still serving; backed up',
     behind: 'vault  BEYOND-PARITY, still serving; backed up but for 3.00 MiB',
+    connecting: 'vault  BEYOND-PARITY, still serving; BACKUP NOT REACHED YET',
     unreachable: 'vault  BEYOND-PARITY, still serving; BACKUP UNREACHABLE, nothing waits to be drained',
     'unreachable behind': 'vault  BEYOND-PARITY, still serving; BACKUP UNREACHABLE, 3.00 MiB waits to be drained',
     seeding: 'vault  BEYOND-PARITY, still serving; SEEDING: the backup is not complete yet',
@@ -48,6 +51,7 @@ const HEADLINES: Record<ArrayState, Record<Backup, string>> = {
   failed: {
     whole: 'vault  FAILED, data are unavailable; backed up',
     behind: 'vault  FAILED, data are unavailable; backed up but for 3.00 MiB',
+    connecting: 'vault  FAILED, data are unavailable; BACKUP NOT REACHED YET',
     unreachable: 'vault  FAILED, data are unavailable; BACKUP UNREACHABLE, nothing waits to be drained',
     'unreachable behind': 'vault  FAILED, data are unavailable; BACKUP UNREACHABLE, 3.00 MiB waits to be drained',
     seeding: 'vault  FAILED, data are unavailable; SEEDING: the backup is not complete yet',
@@ -102,6 +106,15 @@ test('an alarm is its message with the code once, then what to do, each on lines
 `),
     text,
   );
+});
+
+test('what an alarm of the backup says is not said again under backup', (t) => {
+  const drain = { ...STATUS.drain, state: 'unreachable' as const, lastError: 'connect ECONNREFUSED (BACKUP_UNREACHABLE); do: check it' };
+  const alarm = { code: 'BACKUP_UNREACHABLE', message: 'connect ECONNREFUSED', action: 'check it' };
+  const text = statusText({ ...STATUS, drain, alarms: [alarm] }, PLAIN);
+  t.is(text.match(/ECONNREFUSED/g)?.length, 1, text);
+  t.is(text.match(/BACKUP_UNREACHABLE/g)?.length, 1, text);
+  t.regex(statusText({ ...STATUS, drain }, PLAIN), /last error: connect ECONNREFUSED/, 'without the alarm it is');
 });
 
 test('without a terminal every sentence is one line, for those who search', (t) => {

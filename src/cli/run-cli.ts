@@ -41,14 +41,21 @@ const VERBS = [
 const HELP_COLUMNS_MAX = 100;
 
 const EXIT_STATUSES = `
-Exit status: 0 done; 1 failed; 2 wrong usage or configuration; 3 refused because it could lose data (says which flag insists);
-4 degraded but working (only from status); 5 data are unavailable.`;
+Exit status:
+  0  done
+  1  failed
+  2  wrong usage or configuration
+  3  refused because it could lose data (says which flag insists)
+  4  degraded but working (only from status)
+  5  data are unavailable`;
 
 /** Runs one command line (without node and program). Resolves to its exit status; errors are printed, never thrown. */
 export async function runCli(args: readonly string[], context: CliContext): Promise<ExitStatus> {
   const json = wantsJson(args);
   try {
-    await buildProgram(context, json).parseAsync([...args], { from: 'user' });
+    // `keelson help drain` is what many type first.
+    const line = args[0] === 'help' ? [...args.slice(1), '--help'] : [...args];
+    await buildProgram(context, json).parseAsync(line, { from: 'user' });
     return context.status;
   } catch (error) {
     if (!(error instanceof CommanderError)) {

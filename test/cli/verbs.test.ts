@@ -31,11 +31,19 @@ for (const verb of VERBS) {
   });
 }
 
+test('help and help VERB are --help', async (t) => {
+  const rig = new CliRig(t);
+  t.is(await rig.run('help'), 0);
+  t.regex(rig.stdout, /^Usage: keelson \[options\] \[command\]/);
+  t.is(await rig.run('help', 'drain'), 0);
+  t.regex(rig.stdout, /^Usage: keelson drain/);
+});
+
 test('--help lists every verb and the exit statuses', async (t) => {
   const rig = new CliRig(t);
   t.is(await rig.run('--help'), 0);
   for (const verb of VERBS) t.regex(rig.stdout, new RegExp(`^  ${verb} `, 'm'));
-  t.regex(rig.stdout, /4 degraded but working/);
+  t.regex(rig.stdout, /4 {2}degraded but working/);
   t.is(await rig.run('--version'), 0);
   t.regex(rig.stdout, /^\d+\.\d+\.\d+\n$/);
 });

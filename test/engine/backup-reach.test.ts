@@ -46,6 +46,8 @@ test('a backup that was never reached is not said to protect: status, tolerance,
   t.regex(tolerance.because, /out of reach/);
   t.deepEqual(codes(fixture), ['BACKUP_UNREACHABLE']);
   t.is(log.of('(BACKUP_UNREACHABLE').length, 1, 'raised, in the log, though nothing had to be drained');
+  const [alarm] = arrayStatus(fixture.engine).alarms;
+  t.notRegex(alarm?.message ?? '', /\([A-Z_]+\)|do:/, 'the code and what to do are said once, beside the message');
   const control = arrayControl(fixture.engine);
   for (const wait of [true, false]) {
     const error = await t.throwsAsync(

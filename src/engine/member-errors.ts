@@ -142,7 +142,7 @@ export class MemberErrors {
   }
 }
 
-/** "12 checksum errors and 3 read errors since it is in use, 4 of them not repaired". */
+/** "12 checksum errors and 3 read errors, 4 of them not repaired". */
 export function describeErrors({ checksumErrors, readErrors, openErrors }: Member): string {
   const count = (n: number, what: string): string => `${n} ${what} error${n === 1 ? '' : 's'}`;
   return `${count(checksumErrors, 'checksum')} and ${count(readErrors, 'read')}${openErrors > 0 ? `, ${openErrors} of them not repaired` : ''}`;

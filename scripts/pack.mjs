@@ -3,7 +3,7 @@
 // machines, put into --artifacts as keelson.PLATFORM.node.
 // --as-built: takes build/ and the compiled files (KEELSON_OUT, else dist/) as they are.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { crossBuild } from './cross-build.mjs';
@@ -18,7 +18,7 @@ const { values: options } = parseArgs({
   },
 });
 const output = resolve(options.output);
-const stage = join(output, 'stage');
+let stage = '';
 
 function run(title, command, args, cwd = stage) {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8' });
@@ -33,8 +33,11 @@ const napi = (...args) =>
 /** What package.json names under `files`, and what npm always packs. */
 function stageFiles() {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  rmSync(output, { recursive: true, force: true });
-  mkdirSync(join(stage, 'artifacts'), { recursive: true });
+  mkdirSync(output, { recursive: true });
+  // What --output names may hold more than a former release: only that goes.
+  for (const file of readdirSync(output)) if (/^keelson-.*\.tgz$/.test(file)) rmSync(join(output, file));
+  stage = mkdtempSync(join(output, 'stage-'));
+  mkdirSync(join(stage, 'artifacts'));
   for (const file of ['package.json', 'README.md', 'LICENSE', ...manifest.files]) {
     const from = file.startsWith('dist/') ? join(process.env.KEELSON_OUT ?? 'dist', file.slice('dist/'.length)) : file;
     if (existsSync(join(root, from))) cpSync(join(root, from), join(stage, file), { recursive: true });

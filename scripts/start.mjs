@@ -16,8 +16,12 @@ if (args.length === 0) {
   if (!existsSync(own.created)) {
     process.stderr.write(`keelson: making the demonstration array under ${relative(process.cwd(), own.folder)}\n`);
     writeDemonstration(own);
-    // --force: a first run that was interrupted leaves half-made members, and they are the demonstration's own files.
-    const made = spawnSync(process.execPath, [main, 'create', '--force', '-c', own.config], { stdio: ['ignore', 'inherit', 'inherit'] });
+    // Without --force: a first run that is interrupted takes back what it made, and keelson.toml may be one of the user's own, over devices.
+    const made = spawnSync(process.execPath, [main, 'create', '-c', own.config], { stdio: ['ignore', 'inherit', 'inherit'] });
+    if (made.status === 3)
+      process.stderr.write(
+        `keelson: a demonstration that was killed as it began: remove ${relative(process.cwd(), own.folder)} to begin again\n`,
+      );
     if (made.status !== 0) process.exit(made.status ?? 1);
     own.markCreated();
   }

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { known } from '../base/assert.js';
-import { KeelsonError } from '../base/errors.js';
+import { EXIT, KeelsonError } from '../base/errors.js';
 import { exposed } from '../base/secrets.js';
 import { EMBEDDED_USER, type EmbeddedHostOptions } from './embedded-host.js';
 import { sshKeyPair } from './ssh-key-pair.js';
@@ -26,6 +26,9 @@ export interface EmbeddedServer {
   readonly knownHosts: string;
   close(): Promise<void>;
 }
+
+/** By it keys of an earlier run are known. */
+const KEY_COMMENT = 'keelson demonstration';
 
 /** What the server's thread is told. */
 export interface EmbeddedServerData extends EmbeddedHostOptions {
@@ -64,7 +67,13 @@ export async function startEmbeddedServer(options: EmbeddedServerOptions): Promi
     worker.once('exit', () => fail('its thread ended'));
   });
   const knownHosts = join(options.keys, 'known_hosts');
-  writeFileSync(knownHosts, `[127.0.0.1]:${port} ${host.publicKey}\n`, { mode: 0o600 });
+  try {
+    const isOurs = (old: string): boolean => /^(\[127\.0\.0\.1\]:\d+ .*\n)*$/.test(old);
+    writeOurs(knownHosts, `[127.0.0.1]:${port} ${host.publicKey}\n`, 0o600, isOurs);
+  } catch (error) {
+    await worker.terminate();
+    throw error;
+  }
   return {
     port,
     url: `sftp://${EMBEDDED_USER}@127.0.0.1:${port}/`,
@@ -88,12 +97,28 @@ function requirePrivate(path: string): void {
   });
 }
 
+/** In the place of an earlier one of ours, if there is one; never over a file of somebody else, nor through a link to one. */
+function writeOurs(path: string, text: string, mode: number, isOurs: (old: string) => boolean): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found !== undefined) {
+    if (!found.isFile() || !isOurs(readFileSync(path, 'utf8'))) {
+      throw new KeelsonError('EMBEDDED_SERVER', `${path} is not a file that the embedded backup host made`, {
+        expected: 'nothing there, or its own file',
+        action: 'move it away: the host writes a file of its own there',
+        exit: EXIT.usage,
+      });
+    }
+    unlinkSync(path);
+  }
+  writeFileSync(path, text, { mode, flag: 'wx' });
+}
+
 function keyPair(path: string): { readonly path: string; readonly privateKey: string; readonly publicKey: string } {
   if (!existsSync(path)) {
-    const pair = sshKeyPair('keelson demonstration');
-    writeFileSync(`${path}.pub`, `${pair.public}\n`, { mode: 0o644 });
+    const pair = sshKeyPair(KEY_COMMENT);
+    writeOurs(`${path}.pub`, `${pair.public}\n`, 0o644, (old) => old === '' || old.endsWith(` ${KEY_COMMENT}\n`));
     // Last, so that an interrupted first run is begun again.
-    writeFileSync(path, pair.private, { mode: 0o600 });
+    writeOurs(path, pair.private, 0o600, () => false);
   }
   requirePrivate(path);
   const [type, key] = readFileSync(`${path}.pub`, 'utf8').trim().split(' ');

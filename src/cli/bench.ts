@@ -7,6 +7,10 @@ import { EXIT, KeelsonError } from '../base/errors.js';
 import type { CliContext } from './context.js';
 import type { AddVerb } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
+import { OutputFile } from './output-file.js';
+
+/** Stands at the start of every chart. */
+const CHART_MARK = '<title>Keelson';
 
 interface BenchOptions {
   readonly json?: boolean;
@@ -36,7 +40,10 @@ function addParity(bench: Command, context: CliContext): void {
   })
     .option('--chart <file>', 'also draw the figures, as an SVG file')
     .option('--quick', '64 KiB shards and the fastest kernels only, in seconds')
-    .action((options: BenchOptions) => run('parity', options, context));
+    .action((options: BenchOptions) => {
+      if (options.chart !== undefined) new OutputFile('--chart', options.chart, CHART_MARK);
+      return run('parity', options, context);
+    });
 }
 
 function addVolume(bench: Command, context: CliContext): void {

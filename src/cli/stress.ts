@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import { systemClock } from '../base/clock.js';
 import type { Outcome } from '../sim/run-outcome.js';
@@ -7,8 +7,11 @@ import type { Script } from '../sim/script.js';
 import type { CliContext } from './context.js';
 import type { AddVerb } from './define-verb.js';
 import { defineVerb } from './define-verb.js';
+import { OutputFile } from './output-file.js';
 
 const SECONDS = 10;
+/** Stands at the start of every script. */
+const SCRIPT_MARK = 'keelson stress script';
 /** A failing run is made shorter for at most so long. */
 const SHRINK_RUNS_MAX = 1000;
 const SHRINK_SECONDS_MAX = 120;
@@ -66,6 +69,7 @@ async function runScript(file: string, flags: StressFlags, context: CliContext):
 }
 
 async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> {
+  const output = flags.save === undefined ? null : new OutputFile('--save', flags.save, SCRIPT_MARK);
   // Before the engine is loaded, or its code is not counted.
   const { CodeCoverage } = await import('../sim/code-coverage.js');
   const coverage = await CodeCoverage.begin();
@@ -106,7 +110,7 @@ async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> 
   if (failed !== null) {
     const { outcome, scenario } = failed as { readonly outcome: Outcome; readonly scenario: Scenario };
     if (flags.json !== true) context.stdout.write(failureText(outcome, scenario));
-    const script = await scriptOf(scenario, outcome, flags, context);
+    const script = await scriptOf(scenario, outcome, flags, output, context);
     if (flags.json === true) context.stdout.write(jsonLine(outcome, before, script));
   }
   if (flags.json !== true) context.stdout.write(summary.text(seconds));
@@ -118,7 +122,13 @@ async function runSeeds(flags: StressFlags, context: CliContext): Promise<void> 
 }
 
 /** The script of a failure, as short as it gets, printed or saved. */
-async function scriptOf(scenario: Scenario, outcome: Outcome, flags: StressFlags, context: CliContext): Promise<Script> {
+async function scriptOf(
+  scenario: Scenario,
+  outcome: Outcome,
+  flags: StressFlags,
+  output: OutputFile | null,
+  context: CliContext,
+): Promise<Script> {
   const [{ scriptFor, scriptText }, { shrink }, { simulate }, { shrunkText }] = await Promise.all([
     import('../sim/script.js'),
     import('../sim/shrink.js'),
@@ -135,7 +145,7 @@ async function scriptOf(scenario: Scenario, outcome: Outcome, flags: StressFlags
     script = scriptFor(shrunk.scenario, shrunk.outcome);
     if (flags.json !== true) context.stdout.write(shrunkText(shrunk));
   }
-  if (flags.save !== undefined) writeFileSync(flags.save, scriptText(script));
+  output?.write(scriptText(script));
   if (flags.json !== true) {
     if (flags.save === undefined) context.stdout.write(`script, for keelson stress --script FILE:\n${scriptText(script)}`);
     else context.stdout.write(`again: keelson stress --script ${flags.save}\n`);

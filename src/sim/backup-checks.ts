@@ -20,7 +20,7 @@ export function simulatedRepository(host: SimulatedHost, process: SimulatedProce
     compression: 'none',
     passphrase: '',
     ambient: {
-      unique: () => `${process.random.u32().toString(16)}-${process.random.u32().toString(16)}`,
+      unique: () => `${hex(process.random.u32())}-${hex(process.random.u32())}`,
       wall: () => process.scheduler.wallOffset_ms,
     },
   });
@@ -104,4 +104,8 @@ export class ImageOrder {
     if (this.#oldestGone >= this.#newestSeen) return null;
     return { promise: 'P7', message: 'the image holds a write without one that was acknowledged before it was asked for' };
   }
+}
+
+function hex(word: number): string {
+  return word.toString(16).padStart(8, '0');
 }

@@ -145,5 +145,6 @@ export const OPEN: readonly string[] = [
   'MEMBER_AMBIGUOUS',
   'BENCH_NEEDS',
   'NOT_A_MEMBER',
+  'OUTPUT_EXISTS',
   'ARRAY_SPLIT',
 ];

@@ -31,6 +31,28 @@ test('jail: a symbolic link is refused wherever it stands in a path', async (t) 
     await t.throwsAsync(jail.resolve(path), { instanceOf: JailRefusal }, path);
 });
 
+test('the embedded server writes over its own keys and known_hosts only, never over files of somebody else', async (t) => {
+  const folder = scratchFolder(t);
+  const [directory, keys] = [join(folder, 'host'), join(folder, 'keys')];
+  for (let run = 0; run < 2; run++) await (await startEmbeddedServer({ directory, keys })).close();
+  t.regex(readFileSync(join(keys, 'known_hosts'), 'utf8'), /^\[127\.0\.0\.1\]:\d+ ssh-ed25519 \S+\n$/);
+  const letters = join(folder, 'letters');
+  writeFileSync(letters, 'my letters');
+  for (const [name, content] of [
+    ['known_hosts', 'backup.example ssh-ed25519 AAAA\n'],
+    ['known_hosts', null],
+    ['id_ed25519.pub', 'ssh-ed25519 AAAA me@home\n'],
+  ] as const) {
+    const others = join(scratchFolder(t), 'keys');
+    mkdirSync(others, { mode: 0o700 });
+    const path = join(others, name);
+    if (content === null) symlinkSync(letters, path);
+    else writeFileSync(path, content);
+    await t.throwsAsync(startEmbeddedServer({ directory, keys: others }), { code: 'EMBEDDED_SERVER' });
+    t.is(readFileSync(path, 'utf8'), content ?? 'my letters');
+  }
+});
+
 test('a client of the embedded server reads and writes nothing outside its directory', async (t) => {
   const folder = scratchFolder(t);
   const directory = join(folder, 'host');

@@ -219,6 +219,19 @@ test.serial('another array’s repository, another volume size, and a directory 
   t.deepEqual([...other.files.keys()], ['holiday.jpg']);
 });
 
+test.serial('files of somebody else that are called tmp-something are foreign, and are not removed', async (t) => {
+  for (const name of ['tmp-letters', 'tmp-2026-11', 'tmp-']) {
+    const target = new MemoryTarget();
+    await (await target.create(name)).close();
+    t.is((await rejection(t, repositoryOn(target).open(writer(1)))).code, 'BACKUP_FOREIGN', name);
+    t.deepEqual([...target.files.keys()], [name]);
+  }
+  const ours = new MemoryTarget();
+  await (await ours.create('tmp-0d9f7a52-93f4-4e7f-9d53-6c1d0e0d3b55')).close();
+  await repositoryOn(ours).open(writer(1));
+  t.false([...ours.files.keys()].some((name) => name.startsWith('tmp-')));
+});
+
 test.serial('an empty directory is BACKUP_MISSING unless it may be made a repository', async (t) => {
   const folder = scratchFolder(t);
   t.is((await rejection(t, repositoryOn(new FileTarget(folder)).open(writer(1, false)))).code, 'BACKUP_MISSING');

@@ -5,6 +5,8 @@ import { REPLACED_SUFFIX } from '../../target/target.js';
 export const CONFIG_NAME = 'keelson-repository';
 export const LEASE_NAME = 'lease';
 const TEMPORARY_PREFIX = 'tmp-';
+/** A UUID, or what the simulator has in its place: a user's tmp-2026 is none of ours, and is not removed. */
+const TEMPORARY = /^tmp-([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{8})$/;
 const METADATA_PREFIX = 'metadata-';
 /** Twelve digits. */
 export const SEGMENTS_MAX = 999_999_999_999;
@@ -43,7 +45,7 @@ export function temporaryName(unique: string): string {
 }
 
 export function isTemporary(name: string): boolean {
-  return name.startsWith(TEMPORARY_PREFIX);
+  return TEMPORARY.test(name);
 }
 
 export function metadataName(name: string): string {

@@ -155,8 +155,7 @@ export class ArrayEngine {
     this.writes.onStall = () => {
       this.destageLoop.urge();
       // Only when destaging alone would not make room: the slots that are kept for degraded rows, and little more, are all that is free.
-      const free = this.journal.slots - (this.journal.headSeq - this.journal.tailSeq);
-      if (free <= shape.parity + 3) this.drainLoop?.urge();
+      if (this.journal.freeSlots <= this.journal.slotsLow) this.drainLoop?.urge();
     };
     this.volume = new Volume(state, this.journal, this.reads, this.writes);
     this.destager = new Destager(

@@ -39,13 +39,13 @@ export interface BlockVolume {
   /** Memory of reads larger than SMALL_READ_BYTES. What is asked for beyond it waits until payloads are released, in the order of the calls. */
   readonly readBytesMax: Bytes;
   read(offset: Bytes, length: Bytes, done: ReadDone): void;
-  /** payload must not change until done is called. fua: acknowledged only when on stable media. */
-  write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void;
+  /** payload must not change until done is called. fua: acknowledged only when on stable media. Clients, each a number, take turns where writes have to wait. */
+  write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done, client?: number): void;
   /** Every write acknowledged before this call, on any connection, is on stable media when done is called. */
   flush(done: Done): void;
-  trim(offset: Bytes, length: Bytes, fua: boolean, done: Done): void;
+  trim(offset: Bytes, length: Bytes, fua: boolean, done: Done, client?: number): void;
   /** noHole: false permits deallocation; the bytes read as zeroes either way. */
-  writeZeroes(offset: Bytes, length: Bytes, noHole: boolean, fua: boolean, done: Done): void;
+  writeZeroes(offset: Bytes, length: Bytes, noHole: boolean, fua: boolean, done: Done, client?: number): void;
   /** Extents covering [offset, offset + length) in order, at most `limit` of them; they may cover less, but not nothing. */
   blockStatus(offset: Bytes, length: Bytes, limit: number): StatusExtent[];
 }

@@ -54,13 +54,13 @@ export class Volume implements BlockVolume {
     });
   }
 
-  write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done): void {
+  write(offset: Bytes, payload: Uint8Array, fua: boolean, done: Done, client = 0): void {
     const refusal = this.#refusal();
     if (refusal !== null) {
       done(refusal);
       return;
     }
-    this.#writes.write(offset, payload, fua, this.#track(done));
+    this.#writes.write(offset, payload, fua, this.#track(done), client);
   }
 
   flush(done: Done): void {
@@ -72,23 +72,23 @@ export class Volume implements BlockVolume {
     this.#writes.flush(this.#track(done));
   }
 
-  trim(offset: Bytes, length: Bytes, fua: boolean, done: Done): void {
+  trim(offset: Bytes, length: Bytes, fua: boolean, done: Done, client = 0): void {
     const refusal = this.#refusal();
     if (refusal !== null) {
       done(refusal);
       return;
     }
-    this.#writes.trim(offset, length, fua, this.#track(done));
+    this.#writes.trim(offset, length, fua, this.#track(done), client);
   }
 
   /** Members are never over-committed, so a hole can always be written again: noHole needs nothing more. */
-  writeZeroes(offset: Bytes, length: Bytes, _noHole: boolean, fua: boolean, done: Done): void {
+  writeZeroes(offset: Bytes, length: Bytes, _noHole: boolean, fua: boolean, done: Done, client = 0): void {
     const refusal = this.#refusal();
     if (refusal !== null) {
       done(refusal);
       return;
     }
-    this.#writes.zero(offset, length, fua, this.#track(done));
+    this.#writes.zero(offset, length, fua, this.#track(done), client);
   }
 
   blockStatus(offset: Bytes, length: Bytes, limit: number): StatusExtent[] {

@@ -20,6 +20,8 @@ export interface ServerShare {
   readonly counters: NbdCounters;
   /** Durability "sync": every change as if its FUA flag were set. */
   readonly everyWriteFua: boolean;
+  /** A number for each connection, by which the volume tells them apart. */
+  nextClient(): number;
   /** Something threw that must not: an engine or front end bug, never a peer's doing. */
   onBug(error: unknown): void;
 }

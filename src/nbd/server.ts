@@ -54,6 +54,7 @@ export class NbdServer {
   readonly #connections = new Set<Connection>();
   readonly #listeners: Listener[] = [];
   readonly #host: ConnectionHost;
+  #clients = 0;
   #sweepTimer: Timer | null = null;
   #closing: Promise<void> | null = null;
   #onAllGone: (() => void) | null = null;
@@ -91,6 +92,7 @@ export class NbdServer {
       statusTurns: new StatusTurns(),
       counters: this.#counters,
       everyWriteFua: options.durability === 'sync',
+      nextClient: () => ++this.#clients,
       onBug,
     };
     const exported: ExportDescription = { name: volume.name, description, sizeBytes: volume.sizeBytes, readOnly: volume.readOnly };

@@ -25,6 +25,7 @@ const PHASE_ENDED = 4;
 export class Transmission implements CompletionOwner {
   readonly #share: ServerShare;
   readonly #session: Session;
+  readonly #client: number;
   readonly #host: TransmissionHost;
   readonly #replies: ReplyQueue;
   readonly #rules: RequestRules;
@@ -53,6 +54,7 @@ export class Transmission implements CompletionOwner {
   constructor(share: ServerShare, session: Session, replies: ReplyQueue, host: TransmissionHost) {
     this.#share = share;
     this.#session = session;
+    this.#client = share.nextClient();
     this.#replies = replies;
     this.#host = host;
     this.#rules = {
@@ -63,7 +65,7 @@ export class Transmission implements CompletionOwner {
     };
     this.#admission = new Admission(share, replies, () => this.#schedule());
     this.#payload = new PayloadAssembly(share.staging, this.#admission.payloads, share.clock);
-    this.#current = new ActiveRequest(this);
+    this.#current = new ActiveRequest(this, this.#client);
   }
 
   /** Requests handed to the volume, or being received, and not completed. */
@@ -224,7 +226,7 @@ export class Transmission implements CompletionOwner {
             this.#block();
             return at;
           }
-          const request = this.#idle.pop() ?? new ActiveRequest(this);
+          const request = this.#idle.pop() ?? new ActiveRequest(this, this.#client);
           this.#current = request;
           let valid: boolean;
           if (this.#headerFill === 0 && left >= REQUEST_BYTES) {

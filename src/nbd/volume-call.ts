@@ -23,7 +23,11 @@ export class ActiveRequest extends Request {
   #piecesLeft = 0;
   #error: KeelsonError | null = null;
 
-  constructor(owner: CompletionOwner) {
+  /** client: its connection's number. */
+  constructor(
+    owner: CompletionOwner,
+    readonly client: number,
+  ) {
     super();
     this.#owner = owner;
     this.onDone = (error) => this.#pieceDone(error);
@@ -100,7 +104,7 @@ function write(volume: BlockVolume, request: ActiveRequest, fua: boolean): void 
     const from = at;
     at = count === 1 ? offset + length : pieceEnd(from, offset + length);
     const payload = (staging[index] as { readonly bytes: Buffer }).bytes.subarray(0, at - from);
-    request.attempt(() => volume.write(from, payload, fua, request.onDone));
+    request.attempt(() => volume.write(from, payload, fua, request.onDone, request.client));
   }
 }
 
@@ -122,12 +126,12 @@ export function callVolume(volume: BlockVolume, request: ActiveRequest, everyWri
       request.attempt(() => volume.flush(request.onDone));
       break;
     case CMD.TRIM:
-      request.attempt(() => volume.trim(request.offset, request.length, fua, request.onDone));
+      request.attempt(() => volume.trim(request.offset, request.length, fua, request.onDone, request.client));
       break;
     case CMD.WRITE_ZEROES:
       // One ring entry whatever the length, so it is fast by nature and FAST_ZERO never has to be refused.
       request.attempt(() =>
-        volume.writeZeroes(request.offset, request.length, (request.flags & CMD_FLAG.NO_HOLE) !== 0, fua, request.onDone),
+        volume.writeZeroes(request.offset, request.length, (request.flags & CMD_FLAG.NO_HOLE) !== 0, fua, request.onDone, request.client),
       );
       break;
     default:

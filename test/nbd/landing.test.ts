@@ -77,6 +77,7 @@ function shareOf(volume: RamVolume, onBug: (error: unknown) => void): ServerShar
     statusTurns: new StatusTurns(),
     counters: new NbdCounters(),
     everyWriteFua: false,
+    nextClient: () => 1,
     onBug,
   };
 }

@@ -155,7 +155,7 @@ export class ArrayEngine {
     this.writes.onStall = () => {
       this.destageLoop.urge();
       // Only when destaging alone would not make room: the slots that are kept for degraded rows, and little more, are all that is free.
-      if (this.journal.freeSlots <= this.journal.slotsLow) this.drainLoop?.urge();
+      if (this.journal.room.freeSlots <= this.journal.room.slotsLow) this.drainLoop?.urge();
     };
     this.volume = new Volume(state, this.journal, this.reads, this.writes);
     this.destager = new Destager(

@@ -12,13 +12,7 @@ import { GroupCommit, type JournalHooks } from './group-commit.js';
 import { copiesFor } from './ring-end.js';
 import { RingIndex } from './ring-index.js';
 import { SegmentTable } from './segment-table.js';
-
-/** Slots and buffers that only internal writes may use, so that destaging, which makes room, can itself journal (DESIGN 12, reserve what recovery needs). */
-const RESERVED_SLOTS = 2;
-const RESERVED_BUFFERS = 1;
-/** Segments that large writes leave to small ones, in rings of so many slots beyond what degraded rows may need of two segments. */
-const KEPT_FOR_SMALL = 1;
-const KEEPING_SLOTS_MIN = 8;
+import { WriterRoom } from './writer-room.js';
 
 export type { JournalHooks } from './group-commit.js';
 
@@ -68,6 +62,7 @@ export class Journal {
   #gatherPayload = 0;
   #gatherFirstLsn = 0;
   readonly #commit: GroupCommit;
+  readonly room: WriterRoom;
   /** Where the tail goes once nobody holds on to the segments before it. */
   #removeTo: SegmentSeq = 1;
   #dead: KeelsonError | null = null;
@@ -82,6 +77,7 @@ export class Journal {
     this.buffers = new SegmentBuffers(this.table, options.buffersAt, options.buffers);
     this.members = options.members;
     this.epoch = options.epoch;
+    this.room = new WriterRoom(this, options.parity);
     assert(options.members.length <= JOURNAL_POSITIONS_MAX, 'at most 32 journal positions');
     this.#commit = new GroupCommit({
       table: this.table,
@@ -126,6 +122,10 @@ export class Journal {
     return this.table.slots;
   }
 
+  get hasOpenSegment(): boolean {
+    return this.#openSlot >= 0;
+  }
+
   /** Blocks of the ring in use, headers and the rest of closed segments included. */
   get usedBlocks(): number {
     const whole = Math.max(0, this.headSeq - this.tailSeq) * this.segmentBlocks;
@@ -154,10 +154,10 @@ export class Journal {
 
   /** keptToo: out of what is kept for small writes too. Payload blocks that the next entry can carry right now; 0 when the caller has to wait for hooks.space(). Throws when no journal member is left. */
   writeRoom(internal: boolean, keptToo = true): number {
-    if (!keptToo && !this.#mayOpen(this.#keptForSmall + (this.#openSlot < 0 ? 1 : 0))) return 0;
+    if (!keptToo && !this.room.mayOpen(this.room.keptForSmall + (this.#openSlot < 0 ? 1 : 0))) return 0;
     if (!this.#ensureOpen(internal)) return 0;
     // The segment that was open may have been full, and this one the last.
-    if (!keptToo && !this.#mayOpen(this.#keptForSmall)) return 0;
+    if (!keptToo && !this.room.mayOpen(this.room.keptForSmall)) return 0;
     const slot = this.#openSlot;
     const left = this.segmentBlocks - (this.table.used[slot] as number);
     if (this.#gatherAt < 0) return Math.min(left - 1, batchPayloadRoom(0, 0));
@@ -180,7 +180,7 @@ export class Journal {
   }
 
   #open(internal: boolean): boolean {
-    if (internal ? this.freeSlots <= 0 || !this.#bufferFor(1, true) : !this.#mayOpen(1)) return false;
+    if (!(internal ? this.room.mayOpenInternal() : this.room.mayOpen(1))) return false;
     const copies = this.chooseCopies(this.headSeq);
     if (copies === 0) {
       this.#dead = journalGone();
@@ -195,44 +195,6 @@ export class Journal {
     this.table.copies[slot] = copies;
     this.table.openedAt[slot] = this.#options.clock.now();
     this.#openSlot = slot;
-    return true;
-  }
-
-  /** Free slots; the open segment counts as one of them. */
-  get freeSlots(): number {
-    return this.slots - (this.headSeq - this.tailSeq);
-  }
-
-  /** At so few free slots some write may have to wait although everything is destaged. */
-  get slotsLow(): number {
-    const { parity } = this.#options;
-    return this.#keptForSmall > 0 ? 2 * parity + 4 : parity + 3;
-  }
-
-  get #keptForSmall(): number {
-    return this.slots >= 2 * this.#options.parity + KEEPING_SLOTS_MIN + 2 && this.buffers.count >= RESERVED_BUFFERS + 4
-      ? KEPT_FOR_SMALL
-      : 0;
-  }
-
-  /** Whether writers may open so many segments more, one after the other. */
-  #mayOpen(segments: number): boolean {
-    if (segments === 0) return true;
-    const closed = segments - 1 + (this.#openSlot < 0 ? 0 : 1);
-    const free = this.freeSlots - closed;
-    if (free <= RESERVED_SLOTS) return false;
-    // While a member is lost, destaging a segment may journal up to m lost blocks for each of its own (DESIGN 12): that room is kept from the start.
-    const undestaged = this.headSeq - this.destagedSeq + 1 + closed;
-    if (!this.spilling && free - 1 < this.#options.parity * undestaged) return false;
-    return this.#bufferFor(segments, false);
-  }
-
-  #bufferFor(segments: number, internal: boolean): boolean {
-    const reserved = internal ? 0 : RESERVED_BUFFERS;
-    while (this.buffers.available(this.tailSeq, this.destagedSeq) < reserved + segments) {
-      // What destaging journals itself may always spill: it is what makes room again.
-      if (!(this.spilling || internal) || !this.buffers.spill(this.destagedSeq, this.headSeq, this.committedLsn)) return false;
-    }
     return true;
   }
 

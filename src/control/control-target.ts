@@ -42,7 +42,7 @@ export interface ControlTarget {
   /** Starts a drain of everything journaled so far; wait: resolves when it is on the backup. DRAIN_NO_TARGET without a backup. */
   drain(wait: boolean, onProgress: OnProgress): Promise<Drained>;
   fail(member: MemberName, options: FailOptions): Promise<void>;
-  /** Replaces a failed or missing member (or a healthy one, which is failed first) and rebuilds it. Resolves when it is whole. */
+  /** Replaces a failed or missing member and rebuilds it; a stripe member that is online is copied to the device first. Resolves when it is whole. */
   replace(member: MemberName, device: string, options: ReplaceOptions, onProgress: OnProgress): Promise<RebuildStatus>;
   rebuildPlan(): Promise<RebuildPlan>;
   /** Follows the running rebuild, or starts what is pending, until every present member is whole. null: nothing to rebuild. */

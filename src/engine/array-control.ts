@@ -8,6 +8,7 @@ import { memberPaths } from './assemble.js';
 import { absentMembers, lostMembersAdvice } from './lost-member-advice.js';
 import { pathToReplace } from './member-names.js';
 import { failByHand, type ReplaceOptions, replaceMember } from './membership-change.js';
+import { copyProgress } from './online-replacement.js';
 import { estimateRebuild } from './rebuild-estimate.js';
 import type { RebuildProgress } from './rebuild-runner.js';
 
@@ -54,8 +55,9 @@ export function arrayControl(engine: ArrayEngine) {
     fail: (member: string, options: { readonly force: boolean }) => failByHand(engine, member, options.force),
 
     async replace(member: string, device: string, options: ReplaceOptions, onProgress: OnProgress): Promise<Replaced> {
-      const taken = await replaceMember(engine, member, device, options);
-      const progress = (await rebuild(engine, onProgress)) ?? nothingRebuilt(engine.rebuild.waitsFor);
+      const taken = await followingCopies(engine, replaceMember(engine, member, device, options), onProgress);
+      const progress =
+        engine.replacements.copied.get(taken) ?? (await rebuild(engine, onProgress)) ?? nothingRebuilt(engine.rebuild.waitsFor);
       requireInPlace(engine, [taken]);
       return { ...progress, replaces: pathToReplace(engine.state, memberPaths(engine.parts.settings), taken.index) };
     },
@@ -96,6 +98,18 @@ async function rebuild(engine: ArrayEngine, onProgress: OnProgress): Promise<Reb
     if (progress !== null) onProgress({ task: 'rebuild', doneBytes: progress.doneBytes, totalBytes: progress.totalBytes });
   });
   return engine.rebuild.finished;
+}
+
+/** A member that is online is copied to the device before that takes its place. */
+async function followingCopies<T>(engine: ArrayEngine, work: Promise<T>, onProgress: OnProgress): Promise<T> {
+  await reporting(engine, work, () => {
+    for (const index of engine.replacements.copies.keys()) {
+      const progress = copyProgress(engine, index);
+      if (progress !== null)
+        onProgress({ task: `copy of member ${index}`, doneBytes: progress.doneBytes, totalBytes: progress.totalBytes });
+    }
+  });
+  return work;
 }
 
 /** Throws when one of the members that were to be made whole failed meanwhile, or gave its place to another device: then nothing is "rebuilt". */

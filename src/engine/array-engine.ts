@@ -28,11 +28,11 @@ import { MemberErrors, type TaskErrors } from './member-errors.js';
 import { ReadPages } from './read-pages.js';
 import { ReadPath } from './read-path.js';
 import { RebuildRunner } from './rebuild-runner.js';
+import { Replacements } from './replacements.js';
 import { BlockRecovery, HAD_NOWHERE } from './slow-read.js';
 import type { SlabPlan } from './slab-plan.js';
 import { maySpare } from './tolerance.js';
 import type { TrackedPool } from './tracked-pool.js';
-import { Turns } from './turns.js';
 import { Volume } from './volume.js';
 import { WritePath } from './write-path.js';
 
@@ -63,7 +63,7 @@ export class ArrayEngine {
   readonly journal: Journal;
   readonly reader: RingReader;
   readonly locks = new StripeLock();
-  readonly admissions = new Turns();
+  readonly replacements = new Replacements();
   readonly checkpointer: Checkpointer;
   readonly fence: Fence;
   readonly recovery: BlockRecovery;
@@ -423,7 +423,7 @@ export class ArrayEngine {
     this.#alarmLog.stop();
     this.#copiesRetry?.cancel();
     await this.drainLoop?.stop();
-    await this.rebuild.stop();
+    await Promise.all([this.rebuild.stop(), this.replacements.ended()]);
     await this.replicator.run().catch((error: unknown) => this.#log('replication failed', error));
     if (this.state.failure === null) {
       await new Promise<void>((resolve) => this.journal.flush(() => resolve()));

@@ -51,6 +51,8 @@ export class ArrayState {
   failure: KeelsonError | null = null;
   /** Places whose own device is there, and was away while the array went on: it may be taken for them again, not read as it is. */
   readonly returned = new Set<number>();
+  /** Who is told of each stripe that changes, before its lock is given back; by the member that is being copied. */
+  readonly onChanged = new Map<number, (stripe: StripeIndex) => void>();
   /** Why members that are failed were. */
   readonly whyFailed = new WeakMap<Member, KeelsonError>();
   readonly #alarms = new Map<string, Alarm>();
@@ -136,6 +138,7 @@ export class ArrayState {
   markChanged(stripe: StripeIndex): void {
     this.bitmap[stripe >>> 3] = (this.bitmap[stripe >>> 3] as number) | (1 << (stripe & 7));
     for (const table of this.integrity) table.markStripe(stripe, this.geometry.rows);
+    for (const told of this.onChanged.values()) told(stripe);
     this.lost.changed(stripe);
   }
 

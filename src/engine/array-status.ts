@@ -4,6 +4,8 @@ import type { ArrayEngine } from './array-engine.js';
 import { alarmsOf } from './alarms.js';
 import { destagedLsn, drainedLsn } from './backup-attach.js';
 import { lostBlocksOf } from './lost-blocks.js';
+import { copyProgress } from './online-replacement.js';
+import type { RebuildProgress } from './rebuild-runner.js';
 import { backupCover, computeTolerance } from './tolerance.js';
 
 /** connecting: the backup host has not answered yet in this run, nor refused. */
@@ -55,7 +57,7 @@ export function arrayStatus(engine: ArrayEngine) {
       state: drainState(engine),
       answeredSecondsAgo: link === null || link.answeredAt_ms === null ? null : (engine.parts.clock.now() - link.answeredAt_ms) / 1000,
     },
-    rebuild: engine.rebuild.progress(),
+    rebuild: engine.rebuild.progress() ?? anyCopy(engine),
     scrub: null,
     lost: {
       ranges: lost.ranges.map(({ first, count }) => ({ offset: first * BLOCK_BYTES, length: count * BLOCK_BYTES })),
@@ -80,4 +82,9 @@ function arrayCondition(engine: ArrayEngine): 'online' | 'degraded' | 'beyond-pa
   const lost = state.lostDataMembers().length;
   if (lost > state.geometry.m) return backupCover(engine) === 'serves' ? 'beyond-parity' : 'failed';
   return lost > 0 || engine.isDegraded() || engine.errors.doubted().size > 0 ? 'degraded' : 'online';
+}
+
+function anyCopy(engine: ArrayEngine): RebuildProgress | null {
+  const [index] = engine.replacements.copies.keys();
+  return index === undefined ? null : copyProgress(engine, index);
 }

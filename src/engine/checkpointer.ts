@@ -43,6 +43,7 @@ export class Checkpointer {
   #drained: SegmentSeq = 0;
   #clean = false;
   #wantFlush = false;
+  #exchanges: (() => void)[] = [];
   /** Bitmap and rebuild progress that the flushed integrity pages cover: the live ones may be ahead of them. */
   #durableBitmap: Uint8Array;
   #durableRebuilt: Map<Member, number>;
@@ -96,6 +97,15 @@ export class Checkpointer {
     return this.#request();
   }
 
+  /**
+   * Another device, which holds all that the old one does, takes a member's place. change is called between two rounds, so that none says of the one what it flushed on the
+   * other; the next one flushes and raises the epoch.
+   */
+  exchange(change: () => void): Promise<void> {
+    this.#exchanges.push(change);
+    return this.#request();
+  }
+
   /** From now on segments of the repository may be ours that were published under this epoch. To be durable before the first one is. */
   recordPublisher(epoch: number): Promise<void> {
     if (this.#state.publishEpoch >= epoch) return Promise.resolve();
@@ -140,6 +150,11 @@ export class Checkpointer {
 
   /** A round; one that raised the epoch is followed by another that says so, or a device's older copy could pass for one that missed the raise. */
   async #rounds(): Promise<boolean> {
+    for (const change of this.#exchanges.splice(0)) {
+      change();
+      this.#wantEpoch = true;
+      this.#wantFlush = true;
+    }
     const raises = this.#wantEpoch;
     return (await this.#round()) && (!raises || (await this.#round()));
   }

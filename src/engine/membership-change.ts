@@ -12,6 +12,7 @@ import { layoutOf } from './create.js';
 import { refuseListedMember, refuseOnlyCopy, refuseOtherMember } from './held-content.js';
 import { clearMemberAlarms, isAtPath, memberNamed, raiseRebuilding } from './member-names.js';
 import { checkNewDevice, NewDevice } from './new-device.js';
+import { replaceOnline, type Successor } from './online-replacement.js';
 import { computeTolerance } from './tolerance.js';
 
 /** Fails a member by hand. Refuses (exit 3) when that could lose acknowledged data, unless force. */
@@ -56,12 +57,54 @@ export interface ReplaceOptions {
 export async function replaceMember(engine: ArrayEngine, name: string, path: string, options: ReplaceOptions = {}): Promise<Member> {
   const index = named(engine, name);
   const givenUp = options.giveUp === undefined ? null : named(engine, options.giveUp);
-  return engine.admissions.run(() => replaceNow(engine, index, path, givenUp, options.force === true));
+  const admitted = await engine.replacements.inTurn(() => replaceNow(engine, index, path, givenUp, options.force === true));
+  return admitted instanceof CopyTarget ? copyWhole(engine, admitted) : admitted;
 }
 
-async function replaceNow(engine: ArrayEngine, index: number, path: string, givenUp: number | null, force: boolean): Promise<Member> {
+/** A device that was admitted in the place of a member that is online: it is filled from that first. */
+class CopyTarget {
+  readonly fresh: NewDevice;
+  readonly successor: Successor;
+
+  constructor(fresh: NewDevice, successor: Successor) {
+    this.fresh = fresh;
+    this.successor = successor;
+  }
+}
+
+/** The target takes the place when it is whole; it is rebuilt like any other device when the member fails meanwhile, and is no member when it fails itself. */
+async function copyWhole(engine: ArrayEngine, { fresh, successor }: CopyTarget): Promise<Member> {
+  const { state, parts } = engine;
+  const { old, device } = successor;
+  try {
+    const member = await replaceOnline(engine, successor);
+    if (member === null) {
+      return await engine.replacements.inTurn(async () => {
+        await giveUp(engine, old.index, device.path);
+        return await install(engine, old.index, fresh, device);
+      });
+    }
+    await retire(engine, old.device);
+    engine.afterMembershipChange();
+    return member;
+  } catch (error) {
+    if (!fresh.isDeviceOf(state.members[old.index])) await fresh.takeBack(parts.provider, parts.plan.admission);
+    throw error;
+  } finally {
+    engine.replacements.taking.delete(old.index);
+  }
+}
+
+async function replaceNow(
+  engine: ArrayEngine,
+  index: number,
+  path: string,
+  givenUp: number | null,
+  force: boolean,
+): Promise<Member | CopyTarget> {
   const { state, parts } = engine;
   const { role } = state.records[index] as MemberRecord;
+  refuseWhileCopied(engine, index);
   const sizes = layoutOf(state.shape, role, Number.MAX_SAFE_INTEGER);
   const bytes = sizes.dataOffset + sizes.dataBytes + 8192;
   await refuseOtherMember(engine, index, path, givenUp);
@@ -77,6 +120,8 @@ async function replaceNow(engine: ArrayEngine, index: number, path: string, give
     const device = await fresh.open(parts.provider);
     const superblock = await checkNewDevice(fresh, device, { bytes, arrayUuid: state.shape.arrayUuid, force }, parts.plan.admission);
     if (superblock !== null && !same) await refuseListedMember(engine, index, superblock, path, givenUp);
+    // A device without a ring is filled from the member while that stays in use; one that its own command gives up is not worth it.
+    if (!same && old?.state === 'online' && role === 'data' && givenUp !== index) return await admitCopy(engine, old, fresh, device);
     if (!same) await giveUp(engine, index, path);
     return await install(engine, index, fresh, device);
   } catch (error) {
@@ -85,11 +130,30 @@ async function replaceNow(engine: ArrayEngine, index: number, path: string, give
   }
 }
 
-/** The device becomes the member; what it is to hold is copied or rebuilt after that. */
-async function install(engine: ArrayEngine, index: number, fresh: NewDevice, device: Device): Promise<Member> {
-  const { state, journal, parts } = engine;
+/** It bears a UUID of this array that no table lists until it is whole: after a crash it is taken again like a former member. */
+async function admitCopy(engine: ArrayEngine, old: Member, fresh: NewDevice, device: Device): Promise<CopyTarget> {
+  const { index, role } = old;
+  const superblock = newSuperblock(engine, index, device);
+  const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: 'online', rebuiltStripes: 0 };
+  const checkpoint = (): Checkpoint => firstCheckpoint(engine, record);
+  await fresh.take(device, superblock.layout, engine.parts.plan.admission);
+  await writeNewMember(device, superblock, checkpoint(), engine.parts.plan.admission);
+  engine.replacements.taking.set(index, device.path);
+  return new CopyTarget(fresh, { old, device, superblock, checkpoint });
+}
+
+function refuseWhileCopied(engine: ArrayEngine, index: number): void {
+  const path = engine.replacements.taking.get(index);
+  if (path === undefined) return;
+  throw new KeelsonError('MEMBER_CHANGING', `member ${index} is being copied to ${path} already`, {
+    expected: 'one new device for a member at a time',
+    action: `wait until it is whole (keelson status); when the old device is not worth waiting for, keelson fail ${index}: then the new one is rebuilt from the others`,
+  });
+}
+
+function newSuperblock({ state, parts }: ArrayEngine, index: number, device: Device): Superblock {
   const { role } = state.records[index] as MemberRecord;
-  const superblock: Superblock = {
+  return {
     shape: state.shape,
     memberUuid: newUuid(parts.random),
     index,
@@ -98,6 +162,13 @@ async function install(engine: ArrayEngine, index: number, fresh: NewDevice, dev
     epoch: state.epoch,
     generation: 1,
   };
+}
+
+/** The device becomes the member; what it is to hold is copied or rebuilt after that. */
+async function install(engine: ArrayEngine, index: number, fresh: NewDevice, device: Device): Promise<Member> {
+  const { state, journal, parts } = engine;
+  const { role } = state.records[index] as MemberRecord;
+  const superblock = newSuperblock(engine, index, device);
   await fresh.take(device, superblock.layout, parts.plan.admission);
   const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
   const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };

@@ -82,12 +82,14 @@ export class IntegrityTable {
   #flushing = false;
   #loadedUnder: SegmentSeq = 0;
 
-  constructor(layout: MemberLayout, identity: IntegrityIdentity) {
+  /** like: a table whose entries these are too, in the same memory: of a device that is to take another's place. All of them are to be flushed. */
+  constructor(layout: MemberLayout, identity: IntegrityIdentity, like?: IntegrityTable) {
     this.#layout = layout;
     this.#seed = new IntegritySeed(identity);
     this.pages = layout.integrityPages;
     this.blocks = layout.dataBytes / BLOCK_BYTES;
-    this.shared = new SharedArrayBuffer(this.blocks * 4);
+    assert(like === undefined || like.blocks === this.blocks, 'tables of members of one size');
+    this.shared = like?.shared ?? new SharedArrayBuffer(this.blocks * 4);
     this.entries = new Uint32Array(this.shared);
     this.lost = new PageSet(this.pages);
     this.ahead = new PageSet(this.pages);
@@ -95,6 +97,8 @@ export class IntegrityTable {
     this.#dirty = new PageSet(this.pages);
     this.#single = new PageSet(this.pages);
     this.#generations = new Float64Array(this.pages);
+    like?.forEachUsed((first, end) => this.markBlocks(first, end - first));
+    for (const page of like?.ahead.toArray() ?? []) this.ahead.add(page);
   }
 
   /** Pages to be flushed because their entries changed. */

@@ -41,6 +41,30 @@ export class StripeLock {
   #holds = 0;
   #waiting = 0;
 
+  #idle: (() => void)[] = [];
+  /** What was asked for while work goes on alone; null: none does. */
+  #deferred: (() => void)[] | null = null;
+  #lastAlone: Promise<unknown> = Promise.resolve();
+
+  /** Runs the work when every batch that was asked for before it is released; those that are asked for meanwhile join the queues after it. */
+  alone<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#lastAlone.then(() => this.#alone(work));
+    this.#lastAlone = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const deferred: (() => void)[] = [];
+    this.#deferred = deferred;
+    try {
+      if (this.#holds + this.#waiting > 0) await new Promise<void>((resolve) => this.#idle.push(resolve));
+      return await work();
+    } finally {
+      this.#deferred = null;
+      for (const ask of deferred) ask();
+    }
+  }
+
   /** Batches granted and not released. */
   get held(): number {
     return this.#holds;
@@ -60,6 +84,10 @@ export class StripeLock {
    * release. Stripes may come in any order and more than once.
    */
   acquire(stripes: Float64Array | readonly StripeIndex[], granted: (hold: StripeHold) => void): void {
+    if (this.#deferred !== null) {
+      this.#deferred.push(() => this.acquire(stripes, granted));
+      return;
+    }
     const hold = new Hold(stripes.length, granted);
     for (let i = 0; i < stripes.length; i++) {
       const stripe = stripes[i] as number;
@@ -113,6 +141,7 @@ export class StripeLock {
       }
     }
     if (ready !== undefined) for (const heir of ready) this.#grant(heir);
+    if (this.#idle.length > 0 && this.#holds + this.#waiting === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   #grant(hold: Hold): void {

@@ -7,7 +7,7 @@ import { ArrayFixture } from './array-fixture.js';
 import { BlockModel } from './block-model.js';
 
 test.serial('reads beyond parity end although they hold all the memory for reads: what they fetch has memory of its own', async (t) => {
-  t.timeout(60_000);
+  t.timeout(600_000);
   const fixture = await ArrayFixture.create(t);
   const { engine } = fixture;
   const model = new BlockModel(() => engine.volume, engine.state.geometry.volumeBlocks);

@@ -24,6 +24,23 @@ import { inlineStripePool } from '../../src/stripe/inline-pool.js';
 import type { StripePool, StripePoolOptions } from '../../src/stripe/stripe-pool.js';
 import { scratchFolder } from '../device/scratch-files.js';
 
+/** Pauses of an engine at work, such as that of a rebuild beside requests of clients. */
+const PAUSE_MS_MAX = 10;
+
+/**
+ * A clock on which nothing begins by itself: pauses end at the next turn, longer timers never run out. What a loop of
+ * the engine would do after a while (drain, connect again, rebuild again) a test asks for by hand. So it does not depend
+ * on how fast the machine is. A test of those timers hands in systemClock, or a clock of its own.
+ */
+export const stillClock: Clock = {
+  ...systemClock,
+  after: (delay_ms, callback) => {
+    if (delay_ms > PAUSE_MS_MAX) return { cancel: () => {} };
+    const turn = setImmediate(callback);
+    return { cancel: () => clearImmediate(turn) };
+  },
+};
+
 export interface FixtureOptions {
   readonly dataMembers?: number;
   readonly parity?: number;
@@ -86,7 +103,7 @@ export class ArrayFixture {
     let slab: Slab | null = null;
     const engine = await assembleArray({
       settings,
-      clock: this.#options.clock ?? systemClock,
+      clock: this.#options.clock ?? stillClock,
       log: this.#options.log ?? SILENT,
       provider: (memory) => {
         slab = memory;

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { systemClock } from '../../src/base/clock.js';
 import { seededRandom } from '../../src/base/random.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { arrayStatus } from '../../src/engine/array-status.js';
@@ -23,7 +24,8 @@ interface Scene {
 async function withLostUndrained(t: ExecutionContext, destaged = false): Promise<Scene> {
   t.log(`KEELSON_SEED=${SEED}`);
   const random = seededRandom(SEED);
-  const fixture = await ArrayFixture.create(t, { buffers: 5 });
+  // What is tried again after a while is what these tests are about.
+  const fixture = await ArrayFixture.create(t, { buffers: 5, clock: systemClock });
   const { engine } = fixture;
   const model = new BlockModel(() => fixture.engine.volume, engine.volumeBytes / BLOCK_BYTES);
   await model.fill();

@@ -93,9 +93,7 @@ test.serial('P10: a process whose member was taken over by another one writes no
 test.serial(
   'P3: what a repository that was put back to an earlier state lacks is drained again, and no checkpoint says otherwise meanwhile',
   async (t) => {
-    // Its timers never run out: nothing is drained but by hand, however slow the machine is.
-    const clock: Clock = { ...systemClock, after: () => ({ cancel: () => {} }) };
-    const fixture = await ArrayFixture.create(t, { clock });
+    const fixture = await ArrayFixture.create(t);
     const { engine } = fixture;
     const { link, journal, drainer } = engine;
     if (link === null || drainer === null) return t.fail('the array has a backup');

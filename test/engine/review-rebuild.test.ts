@@ -1,5 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
+import { systemClock } from '../../src/base/clock.js';
 import { BLOCK_BYTES } from '../../src/base/units.js';
 import { failByHand, replaceMember } from '../../src/engine/membership-change.js';
 import { ArrayFixture, type FixtureOptions } from './array-fixture.js';
@@ -35,7 +36,8 @@ async function withBadBlock(
   t: ExecutionContext,
   options: FixtureOptions,
 ): Promise<{ fixture: ArrayFixture; model: BlockModel; bad: number }> {
-  const fixture = await ArrayFixture.create(t, { dataMembers: 5, parity: 1, ...options });
+  // A rebuild that stops goes on by itself after a while.
+  const fixture = await ArrayFixture.create(t, { dataMembers: 5, parity: 1, clock: systemClock, ...options });
   const { engine } = fixture;
   const { geometry } = engine.state;
   const model = new BlockModel(() => engine.volume, geometry.volumeBlocks);

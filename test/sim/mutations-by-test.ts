@@ -227,4 +227,11 @@ export const TESTED_MUTATIONS: readonly TestedMutation[] = [
         'P4, P8: when all journal members were replaced, segments that are in no memory get their copies from the stripes: a crash and a start without any drain, then a drain that reaches far enough',
     },
   },
+  {
+    name: 'the copy of an online member forgets stripes that changed since they were copied',
+    file: 'engine/array-state.js',
+    find: 'told(stripe);',
+    put: ';',
+    by: { file: 'engine/online-replacement', title: 'what clients write while a member is copied is on its successor' },
+  },
 ];

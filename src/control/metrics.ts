@@ -94,6 +94,7 @@ function memberFigures(member: ArrayStatus['members'][number]): Figure[] {
       ...counter('member_errors_total', 'Errors met on a member.', value),
       labels: { kind },
     })),
+    gauge('member_unrepaired_errors', 'Read and checksum errors of a member that were not repaired.', member.unrepairedErrors ?? 0),
   ].map(labelled);
 }
 

@@ -38,6 +38,9 @@ const SERIES_OF: Readonly<Record<string, string>> = {
   'members.readErrors': 'member_errors_total',
   'members.writeErrors': 'member_errors_total',
   'members.checksumErrors': 'member_errors_total',
+  'members.unrepairedErrors': 'member_unrepaired_errors',
+  // Whether the host answers is the drain's state.
+  'drain.answeredSecondsAgo': '',
   'journal.copies': 'journal_copies',
   'journal.bytes': 'journal_bytes',
   'journal.usedBytes': 'journal_used_bytes',

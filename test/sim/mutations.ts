@@ -133,7 +133,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'use old blocks without verifying them',
     file: 'stripe/workspace.js',
-    find: 'if (integrityEntry(this.crc[slot]) === this.entry(i, place - i * n, row))',
+    find: 'if (integrityEntry(this.crc[slot]) === entry)',
     put: 'if (slot >= 0)',
     seeds: [31],
   },
@@ -203,8 +203,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'the memory of a read is not given back',
     file: 'engine/read-path.js',
-    find: 'this.#pages.free(request.memory, request.pages);',
-    put: 'if (request.pages !== 3)\n            this.#pages.free(request.memory, request.pages);',
+    find: 'this.#pages.of(request.length).free(request.memory, heldPages(request));',
+    put: 'if (heldPages(request) !== 3)\n            this.#pages.of(request.length).free(request.memory, heldPages(request));',
   },
   {
     name: 'a ring segment that was drained stays pinned',

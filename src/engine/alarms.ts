@@ -48,7 +48,7 @@ export function alarmsOf(engine: ArrayEngine): Alarm[] {
 /** A backup has to have everything from the start: an array that holds data cannot be given one. */
 export function protectAdvice({ journal, parts }: ArrayEngine): string {
   const { file } = parts.settings;
-  if (journal.nextLsn === 1) return `set backup.url in ${file} and start the server again`;
+  if (journal.nextLsn === 1) return `set backup.url in ${file} and start the server again, before anything is written`;
   return 'an array that holds data cannot be given a backup: make another array with [backup] in its configuration (keelson create) and copy the volume to it';
 }
 
@@ -61,7 +61,7 @@ function backupAlarm(engine: ArrayEngine): Alarm | null {
       code: 'BACKUP_FENCED',
       message: link.lastError.trouble(),
       action:
-        'the ring keeps everything meanwhile; stop the other process, then start this server again: docs/operations.md, "Another process has taken the backup"',
+        'the ring keeps everything meanwhile; stop the other process, then start this server again, as often as this is shown: docs/operations.md, "Another process has taken the backup"',
     };
   if (link.reach === 'unreachable')
     return {

@@ -2,6 +2,7 @@ import type { Bytes } from '../base/units.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
 import type { Member } from '../member/member-api.js';
 import type { ArrayEngine } from './array-engine.js';
+import { protectAdvice } from './alarms.js';
 import { arrayStatus } from './array-status.js';
 import { drainedLsn } from './backup-attach.js';
 import { memberPaths } from './assemble.js';
@@ -33,7 +34,7 @@ export function arrayControl(engine: ArrayEngine) {
       if (loop === null) {
         throw new KeelsonError('DRAIN_NO_TARGET', 'there is nowhere to drain to', {
           found: 'no [backup] in the configuration',
-          action: 'set backup.url',
+          action: protectAdvice(engine),
           exit: EXIT.usage,
         });
       }

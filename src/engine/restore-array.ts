@@ -38,7 +38,7 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
   if (found.headLsn === 0) {
     throw new KeelsonError('BACKUP_EMPTY', 'the repository holds no image yet', {
       found: probe.target,
-      action: 'create a new array instead',
+      action: 'keelson create makes a new array',
       exit: EXIT.unavailable,
     });
   }

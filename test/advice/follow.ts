@@ -17,6 +17,10 @@ export interface Reading {
   readonly choice?: number;
   /** Put in place of NEW-DEVICE and DEVICE, one after the other. */
   readonly devices?: readonly string[];
+  /** So many clauses are followed, where the others say what to do if these do not help. */
+  readonly steps?: number;
+  /** Leaves out so many at the start. */
+  readonly from?: number;
   /** Clauses that explain and ask for nothing. */
   readonly remarks?: readonly (string | RegExp)[];
 }
@@ -29,7 +33,7 @@ export async function follow(operator: Operator, advice: string, reading: Readin
   const outcomes: Outcome[] = [];
   const commands: string[] = [];
   const devices = [...(reading.devices ?? [])];
-  for (const clause of advice.split(/;\s+|: (?=keelson )|, (?=keelson )/)) {
+  for (const clause of advice.split(/;\s+|: (?=keelson )|, (?=keelson )/).slice(reading.from ?? 0, reading.steps)) {
     const alternatives = clause.split(/ or (?=keelson )/);
     const step = alternatives[Math.min(reading.choice ?? 0, alternatives.length - 1)] as string;
     const deed = Object.entries(reading.deeds ?? {}).find(([words]) => step.includes(words));

@@ -82,6 +82,6 @@ export function corruptFile(name: string, found: string, expected: string): Keel
   return new KeelsonError('BACKUP_CORRUPT', `the backup file ${name} is damaged`, {
     found,
     expected,
-    action: 'keep the array running (its members hold the data) and check the disks of the backup host',
+    action: 'put the file back from a copy of the backup host, then start the server again; until then the members hold the data',
   });
 }

@@ -78,9 +78,9 @@ export const ADVICE: Readonly<Record<string, Way>> = {
   NEEDS_SEEDING: followed('backup'),
   BACKUP_UNREACHABLE: followed('backup'),
   BACKUP_MISSING: followed('backup'),
-  BACKUP_MISMATCH: followed('backup'),
-  BACKUP_AHEAD: followed('backup'),
   BACKUP_FENCED: followed('backup'),
+  BACKUP_AHEAD: { followed: 'test/engine/other-writer.test.ts' },
+  BACKUP_MISMATCH: { followed: 'test/engine/other-writer.test.ts' },
   BACKUP_PASSPHRASE: followed('backup'),
   BACKUP_CORRUPT: followed('backup'),
   BACKUP_FOREIGN: followed('backup'),
@@ -148,4 +148,6 @@ export const OPEN: readonly string[] = [
   'BENCH_NEEDS',
   'NOT_A_MEMBER',
   'OUTPUT_EXISTS',
+  'MEMBER_FAILED',
+  'MEMBER_LISTED',
 ];

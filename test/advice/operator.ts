@@ -225,7 +225,7 @@ export class Operator {
       const { status } = await this.status();
       if (isSo(status)) return status;
     }
-    throw new Error(`never: ${what}: ${JSON.stringify((await this.status()).status)}`);
+    throw new Error(`never: ${what}: ${JSON.stringify((({ alarms, drain }) => ({ alarms, drain }))((await this.status()).status))}`);
   }
 
   async client(): Promise<NbdClient> {

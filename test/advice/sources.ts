@@ -16,7 +16,7 @@ export interface Mention {
   readonly where: string;
 }
 
-const CODE = /'([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|INTERNAL|USAGE)'/g;
+const CODE = /'([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|INTERNAL|USAGE|UNPROTECTED)'/g;
 /** MEMBER_FAILED_${index}, DEVICE_${what}: listed with an N or the words in place of the expression. */
 const MADE_CODE = /`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*_)\$\{/g;
 /** Where such a string is a code: first argument of a call, a branch of ?:, a constant, the code of KeelsonError.from; never a comparison. */

@@ -148,6 +148,7 @@ export const OPEN: readonly string[] = [
   'BENCH_NEEDS',
   'NOT_A_MEMBER',
   'OUTPUT_EXISTS',
+  'MEMBER_CHANGING',
   'MEMBER_FAILED',
   'MEMBER_LISTED',
 ];

@@ -357,7 +357,7 @@ function changed(target: string, found: string, expected: string): KeelsonError 
   return new KeelsonError('BACKUP_CHANGED', `the repository at ${target} is not what this process left there`, {
     found,
     expected,
-    action: 'was the backup host restored? It is opened again, and drained again from there if the ring still has it',
+    action: 'wait: it is opened again by itself, and drained again from there if the ring still has it',
   });
 }
 

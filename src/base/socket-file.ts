@@ -81,8 +81,34 @@ export async function removeDeadSocket(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
   if (!found.isSocket()) throw new SocketPathTaken(path, 'other file');
-  if (await answers(path)) throw new SocketPathTaken(path, 'live socket');
-  removeIf(path, (now) => isSame(now, found));
+  // While the socket has a second name, its inode number belongs to no new socket that another process puts in its place.
+  const second = join(dirname(path), spareName());
+  if (!pinned(path, second)) return;
+  try {
+    if (await answers(second)) throw new SocketPathTaken(path, 'live socket');
+    const dead = lstatSync(second);
+    removeIf(path, (now) => isSame(now, dead));
+  } finally {
+    unlinkSync(second);
+  }
+}
+
+/** Gives the socket a second name. False: it is gone. */
+function pinned(path: string, second: string): boolean {
+  try {
+    linkSync(path, second);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false;
+    // A socket of another user. Whether somebody is there is unknown, which must count as alive.
+    if (codeOf(error) === 'EPERM') throw new SocketPathTaken(path, 'live socket');
+    throw error;
+  }
+}
+
+/** As long as that of the directory with the unnamed socket in it: a path that has room for one has room for the other. */
+function spareName(): string {
+  return `.k${randomBytes(4).toString('hex')}`;
 }
 
 /** Whether somebody accepts connections at the socket. */
@@ -107,7 +133,7 @@ async function answers(path: string): Promise<boolean> {
 function removeIf(path: string, isRight: (found: Stats) => boolean): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined || !isRight(found)) return;
-  const aside = join(dirname(path), `.k${randomBytes(6).toString('hex')}`);
+  const aside = join(dirname(path), spareName());
   try {
     renameSync(path, aside);
   } catch (error) {

@@ -40,6 +40,15 @@ async function leaveDeadSocket(path: string): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
+/** ext4 gives the lowest free inode number to the next file: afterwards that is this one, if it is free at all. */
+function takeInodesBelow(ino: number, at: string): void {
+  for (let i = 0; i < 64; i++) {
+    const file = join(at, String(i));
+    writeFileSync(file, '');
+    if (lstatSync(file).ino === ino) return unlinkSync(file);
+  }
+}
+
 test('whatever is at the path of a socket and is no dead socket stays as it is', async (t) => {
   const at = folder(t);
   const kept = join(at, 'letters.txt');
@@ -102,6 +111,24 @@ test('of servers that start together on a dead socket one gets the path, and it 
   const results = await Promise.allSettled([serve(t, path), serve(t, path), serve(t, path), serve(t, path)]);
   t.is(results.filter(({ status }) => status === 'fulfilled').length, 1);
   await t.throwsAsync(removeDeadSocket(path), { instanceOf: SocketPathTaken });
+  t.deepEqual(readdirSync(at), ['socket']);
+});
+
+test('a socket that another server put in the place of a dead one stays, though it has the same inode number', async (t) => {
+  const at = folder(t);
+  const path = join(at, 'socket');
+  await leaveDeadSocket(path);
+  const { ino } = lstatSync(path);
+  const removal = removeDeadSocket(path);
+  // The dead one has been asked, and its answer is on the way.
+  unlinkSync(path);
+  takeInodesBelow(ino, folder(t));
+  const server = createServer();
+  t.teardown(() => server.close());
+  server.listen(path);
+  t.true(lstatSync(path).isSocket(), 'listen makes the file at once');
+  await removal;
+  t.true(lstatSync(path, { throwIfNoEntry: false })?.isSocket());
   t.deepEqual(readdirSync(at), ['socket']);
 });
 

@@ -1,11 +1,11 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
+import { endsWithTest } from './server-process.js';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 
@@ -71,7 +71,7 @@ export class RealArray {
     if (created !== null && created.status !== 0) throw new Error(`create ended with ${created.status}\n${created.stderr}`);
     const [program, ...before] = this.#command;
     const child = spawn(program, [...before, 'serve', '-c', this.config], { stdio: ['ignore', 'pipe', 'pipe'] });
-    t.teardown(() => ended(child));
+    t.teardown(endsWithTest(child, 'SIGTERM'));
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
@@ -88,11 +88,4 @@ export class RealArray {
     const line = lines.find((one) => one.startsWith('figures on ')) ?? '';
     return line.slice('figures on '.length).replace(/\/$/, '');
   }
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGTERM');
-  await gone;
 }

@@ -36,6 +36,13 @@ test('the array of files can be made, served, drained and asked as the README sa
   t.is(stopped.status, 0, stopped.stderr);
 });
 
+test('the terminal of these tests ends with the command that fails, though what it started before goes on', async (t) => {
+  const { status, stdout } = await shell(scratch(t), 'sleep infinity &', 'echo $!', 'false', 'echo not reached');
+  t.teardown(() => process.kill(Number.parseInt(stdout, 10)));
+  t.is(status, 1);
+  t.regex(stdout, /^\d+\n$/);
+});
+
 test('the configuration of an array of devices is accepted as it stands, once its key files exist', (t) => {
   const folder = scratch(t);
   for (const name of ['id_ed25519', 'known_hosts']) writeFileSync(join(folder, name), 'x', { mode: 0o600 });

@@ -1,9 +1,11 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { endsWithTest } from '../cli/server-process.js';
 
 // dist/test/docs -> the checkout.
 export const CHECKOUT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -38,14 +40,23 @@ export interface ShellOutcome {
   readonly stderr: string;
 }
 
-/** A terminal: its blocks run in one shell, one after the other, and stop at the first command that fails. */
-export function shell(folder: string, ...blocks: readonly string[]): Promise<ShellOutcome> {
+/**
+ * A terminal: its blocks run in one shell, one after the other, and stop at the first command that fails. What they leave in the background
+ * has the terminal as its output, as with any terminal: the shell has ended when it has ended itself, and not when they have.
+ */
+export async function shell(folder: string, ...blocks: readonly string[]): Promise<ShellOutcome> {
   const script = `set -euo pipefail\n${NPM}export KEELSON_CONFIG="$PWD/try/keelson.toml"\n${blocks.join('\n')}`;
-  return new Promise((resolve) => {
-    execFile('bash', ['-c', script], { cwd: folder }, (error, stdout, stderr) =>
-      resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr }),
-    );
-  });
+  const output = mkdtempSync(join(tmpdir(), 'keelson-terminal-'));
+  const [out, err] = [join(output, 'out'), join(output, 'err')];
+  const files = [openSync(out, 'w'), openSync(err, 'w')];
+  try {
+    const child = spawn('bash', ['-c', script], { cwd: folder, stdio: ['ignore', ...files] });
+    const [status] = (await once(child, 'exit')) as [number | null];
+    return { status: status ?? -1, stdout: readFileSync(out, 'utf8'), stderr: readFileSync(err, 'utf8') };
+  } finally {
+    for (const file of files) closeSync(file);
+    rmSync(output, { recursive: true });
+  }
 }
 
 /** Another terminal with the server in it. Resolves when clients can connect; the returned function ends it with Ctrl-C. */
@@ -55,15 +66,9 @@ export async function serve(folder: string): Promise<() => Promise<void>> {
     env: { ...process.env, KEELSON_CONFIG: join(folder, 'try', 'keelson.toml'), KEELSON_LOG: 'warn' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  const stop = endsWithTest(child, 'SIGINT');
   for await (const line of createInterface({ input: child.stdout })) {
-    if (line.startsWith('serving ')) return () => ended(child);
+    if (line.startsWith('serving ')) return stop;
   }
   throw new Error('the server ended before it served');
-}
-
-export async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = once(child, 'exit');
-  child.kill('SIGINT');
-  await gone;
 }

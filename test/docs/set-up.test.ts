@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
-import { CHECKOUT, ended } from './readme.js';
+import { endsWithTest } from '../cli/server-process.js';
+import { CHECKOUT } from './readme.js';
 
 interface BuildTools {
   missingTools(env: Record<string, string>): string;
@@ -54,7 +55,7 @@ test('npm start prints the URI and what to try only when clients can connect', a
     env: { ...process.env, KEELSON_LOG: 'silent' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  t.teardown(() => ended(child));
+  t.teardown(endsWithTest(child, 'SIGINT'));
   let uri = '';
   for await (const line of createInterface({ input: child.stdout })) {
     uri = /^NBD URI: (\S+)/.exec(line)?.[1] ?? '';

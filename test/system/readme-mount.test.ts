@@ -1,7 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import test from 'ava';
 import { serve, shell, tryBlocks } from '../docs/readme.js';
-import { runQuietly } from './rig/command.js';
 import { Scratch } from './rig/scratch.js';
 
 test('a volume is mounted, written, unmounted and mounted again by the commands of the README', async (t) => {
@@ -14,10 +13,6 @@ test('a volume is mounted, written, unmounted and mounted again by the commands 
   t.is(made.status, 0, made.stderr);
   const stop = await serve(folder);
   t.teardown(stop);
-  scratch.onClose(() => {
-    runQuietly('umount', ['-l', `${folder}/try/mnt`]);
-    runQuietly('fusermount3', ['-u', '-z', `${folder}/try/export`]);
-  });
   const release = end.replace(/^npm start -- stop$/m, '');
   const written = await shell(folder, mount, 'cp /etc/passwd try/mnt/kept', release);
   t.is(written.status, 0, written.stderr);

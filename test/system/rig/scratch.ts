@@ -23,8 +23,7 @@ export class Scratch {
     this.memory = mkdtempSync(join('/dev/shm', `${PREFIX}${process.pid}-`));
     open.add(this);
     this.onClose(() => {
-      rmSync(this.memory, { recursive: true, force: true });
-      rmSync(this.folder, { recursive: true, force: true });
+      for (const folder of [this.memory, this.folder]) remove(folder);
     });
   }
 
@@ -77,12 +76,19 @@ function sweepAbandoned(parent: string): void {
     if (!name.startsWith(PREFIX)) continue;
     const pid = Number(name.slice(PREFIX.length).split('-')[0]);
     if (!Number.isInteger(pid) || alive(pid)) continue;
-    const folder = join(parent, name);
-    runQuietly('sh', [
-      '-c',
-      `for l in $(losetup -l -n -O NAME,BACK-FILE | awk -v f="${folder}/" 'index($2, f) == 1 { print $1 }'); do umount -l $l; losetup -d $l; done`,
-    ]);
-    runQuietly('sh', ['-c', `awk -v f="${folder}/" 'index($2, f) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r -n 1 umount -l`]);
-    rmSync(folder, { recursive: true, force: true });
+    remove(join(parent, name));
   }
+}
+
+/** Removes a folder, with the loop devices over its files and the mounts that a test which failed left on it. */
+function remove(folder: string): void {
+  const [loops, mounts] = ['losetup -l -n -O NAME,BACK-FILE', 'cat /proc/mounts'].map(
+    (list) => `${list} | awk -v f="${folder}/" 'index($2, f) == 1`,
+  );
+  const script = [
+    `for l in $(${loops} { print $1 }'); do umount -l $l; losetup -d $l; done`,
+    `${mounts} { print $2 }' | sort -r | xargs -r -n 1 umount -l`,
+  ];
+  runQuietly('sh', ['-c', script.join('\n')]);
+  rmSync(folder, { recursive: true, force: true });
 }

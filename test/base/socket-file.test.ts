@@ -45,7 +45,9 @@ function takeInodesBelow(ino: number, at: string): void {
   for (let i = 0; i < 64; i++) {
     const file = join(at, String(i));
     writeFileSync(file, '');
-    if (lstatSync(file).ino === ino) return unlinkSync(file);
+    if (lstatSync(file).ino !== ino) continue;
+    unlinkSync(file);
+    return;
   }
 }
 

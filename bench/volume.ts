@@ -3,7 +3,7 @@
  *
  * Six loop devices over tmpfs (4+2, 64 KiB chunks) and two for the journal (2 copies), served over a unix socket and driven by fio; in the same run
  * btrfs raid6 on the same six devices and qemu-nbd on one. Each round starts from zeroed devices and takes them in turn; figures are medians over the rounds.
- * Needs root, fio, btrfs-progs, qemu-utils, openssh-server and about 6 GiB of /dev/shm (--quick: 1.5 GiB).
+ * Needs root, fio, btrfs-progs, qemu-utils, openssh-server and about 6 GiB of memory (--quick: 1.5 GiB).
  */
 import { parseArgs } from 'node:util';
 import { MIB } from '../src/base/units.js';

@@ -51,7 +51,7 @@ function addVolume(bench: Command, context: CliContext): void {
     name: 'volume',
     summary:
       'speed of a whole array on loop devices in memory, of btrfs raid6 on the same ones, and of qemu-nbd; needs root, ' +
-      `${Object.values(VOLUME_PROGRAMS).join(', ')}, and 6 GiB of /dev/shm (--quick: 1.5 GiB)`,
+      `${Object.values(VOLUME_PROGRAMS).join(', ')}, and 6 GiB of memory (--quick: 1.5 GiB)`,
     examples: ['bench volume', 'bench volume --quick --json'],
     json: 'print the figures as JSON',
   })

@@ -1,4 +1,5 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { runQuietly } from './command.js';
@@ -12,19 +13,24 @@ const PREFIX = 'keelson-system-';
 export class Scratch {
   /** On the system disk: the sockets, the logs, the configuration. */
   readonly folder: string;
-  /** On tmpfs: the backing files of loop devices. Memory, so keep it small. */
-  readonly memory: string;
+  #memory: string | null = null;
   readonly #undo: (() => void)[] = [];
 
   constructor() {
-    sweepAbandoned('/dev/shm');
-    sweepAbandoned(tmpdir());
+    sweepAbandoned();
     this.folder = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
-    this.memory = mkdtempSync(join('/dev/shm', `${PREFIX}${process.pid}-`));
     open.add(this);
-    this.onClose(() => {
-      for (const folder of [this.memory, this.folder]) remove(folder);
-    });
+    this.onClose(() => remove(this.folder));
+  }
+
+  /** A tmpfs of its own, where members may be files: the product makes none under /dev. Memory, so keep it small. Needs root. */
+  get memory(): string {
+    if (this.#memory !== null) return this.#memory;
+    const folder = join(this.folder, 'memory');
+    mkdirSync(folder);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'mode=700', 'keelson-test', folder]);
+    this.#memory = folder;
+    return folder;
   }
 
   path(name: string): string {
@@ -71,12 +77,12 @@ function alive(pid: number): boolean {
 }
 
 /** Detaches and removes what a test process left that was itself killed. */
-function sweepAbandoned(parent: string): void {
-  for (const name of readdirSync(parent)) {
+function sweepAbandoned(): void {
+  for (const name of readdirSync(tmpdir())) {
     if (!name.startsWith(PREFIX)) continue;
     const pid = Number(name.slice(PREFIX.length).split('-')[0]);
     if (!Number.isInteger(pid) || alive(pid)) continue;
-    remove(join(parent, name));
+    remove(join(tmpdir(), name));
   }
 }
 

@@ -65,14 +65,16 @@ export class MemberErrors {
   /** What a stripe task met. A member whose writes failed is failed: what the promises resolve to is that everybody knows. */
   account(outcome: TaskErrors): Promise<void>[] {
     const fences: Promise<void>[] = [];
+    // A crash leaves blocks that are newer than their checksums. They are no errors of a member, and the ring has them all.
+    const torn = this.#state.untrustedStripes > 0;
     for (let i = 0; i < this.#state.shape.dataMembers; i++) {
       const member = this.#state.members[i];
       if (!member) continue;
       const read = outcome.readErrors[i] as number;
-      const checksum = outcome.checksumErrors[i] as number;
+      const checksum = torn ? 0 : (outcome.checksumErrors[i] as number);
       member.readErrors += read;
       member.checksumErrors += checksum;
-      member.openErrors += read + checksum - (outcome.repairs[i] as number);
+      member.openErrors += Math.max(0, read + checksum - (outcome.repairs[i] as number));
       const failures = outcome.writeErrors[i] as number;
       if (failures === 0) continue;
       member.writeErrors += failures;

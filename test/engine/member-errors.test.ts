@@ -24,6 +24,7 @@ class OneMember {
     ringDamageSeq: 0,
   } as unknown as Member;
   readonly errors: MemberErrors;
+  readonly #state: ArrayState;
 
   constructor() {
     const state = { present: () => [this.member], integrity: [{ lost: { count: 0 } }] } as unknown as ArrayState;
@@ -32,7 +33,17 @@ class OneMember {
       member.state = 'failed';
       Object.assign(state, { present: () => [] });
     };
+    this.#state = state;
     this.errors = new MemberErrors(state, { tailSeq: 5 } as Journal, this.clock, this.log, { fail, maySpare: () => this.spare });
+    this.errors.look();
+  }
+
+  /** A stripe task meets blocks that do not fit their checksums, beside rows that a crash may have torn. */
+  meets(checksums: number, untrustedStripes: number): void {
+    Object.assign(this.#state, { untrustedStripes, shape: { dataMembers: 1 }, members: [this.member] });
+    const none = Uint32Array.of(0);
+    const met = { readErrors: none, writeErrors: none, writeErrno: Int32Array.of(0), repairs: none };
+    this.errors.account({ ...met, checksumErrors: Uint32Array.of(checksums) });
     this.errors.look();
   }
 
@@ -125,4 +136,15 @@ test('a copy of the ring with damage does not count until its segment has left t
   t.regex(one.errors.whyDoubted(one.member) ?? '', /copy of the ring/);
   one.member.ringDamageSeq = 4;
   t.true(one.counted);
+});
+
+test('blocks that a crash left newer than their checksums are no errors of a member; afterwards they are', (t) => {
+  const one = new OneMember();
+  one.meets(300, 1);
+  t.true(one.counted);
+  t.is(one.member.checksumErrors, 0);
+  t.deepEqual(one.log.lines, []);
+  one.meets(1, 0);
+  t.false(one.counted);
+  t.is(one.member.checksumErrors, 1);
 });

@@ -29,7 +29,8 @@ export interface DestageHost {
   lock(stripes: Float64Array): Promise<StripeHold>;
   unlock(hold: StripeHold): void;
   /** Counts the errors of an outcome and fails members whose writes failed. Resolves when such failures are recorded. */
-  account(outcome: StripeOutcome): Promise<void>;
+  /** torn: a crash may have torn rows of the task. */
+  account(outcome: StripeOutcome, torn: boolean): Promise<void>;
   isWritten(stripe: number): boolean;
   /** Stripe was changed: its bit is set and its integrity pages are dirty. */
   changed(stripe: number): void;
@@ -288,6 +289,7 @@ export class Destager {
   }
 
   async #run(batch: StripeBatch, rewrite: boolean): Promise<StripeOutcome> {
+    const torn = batch.stripes.some((stripe) => this.#host.isUntrusted(stripe));
     const outcome = await this.#host.pool.apply({
       members: this.#host.members(),
       stripes: batch.stripes,
@@ -300,7 +302,7 @@ export class Destager {
     this.stats.stripes += batch.stripes.length;
     this.stats.bytesRead += outcome.bytesRead;
     this.stats.bytesWritten += outcome.bytesWritten;
-    await this.#host.account(outcome);
+    await this.#host.account(outcome, torn);
     return outcome;
   }
 

@@ -142,7 +142,7 @@ export class ArrayEngine {
       },
       lock: (stripes) => this.lock(stripes),
       unlock: (hold) => this.locks.release(hold),
-      account: (outcome) => this.account(outcome),
+      account: (outcome, torn) => this.account(outcome, torn),
     });
     this.recovery.scratch = (pages) => this.#scratch(pages);
     this.reads = new ReadPath(slab, state, this.journal, this.readPages, (blocks, pages) => this.recovery.read(blocks, pages));
@@ -167,7 +167,7 @@ export class ArrayEngine {
         members: () => state.memberView(),
         lock: (stripes) => this.lock(stripes),
         unlock: (hold) => this.locks.release(hold),
-        account: (outcome) => this.account(outcome),
+        account: (outcome, torn) => this.account(outcome, torn),
         isWritten: (stripe) => state.isWritten(stripe),
         changed: (stripe) => state.markChanged(stripe),
         isUntrusted: (stripe) => state.isUntrusted(stripe),
@@ -311,8 +311,8 @@ export class ArrayEngine {
   }
 
   /** Takes in what a stripe task met. Members whose writes failed are failed; resolves when that is recorded. */
-  async account(outcome: TaskErrors): Promise<void> {
-    await Promise.all(this.errors.account(outcome));
+  async account(outcome: TaskErrors, torn = false): Promise<void> {
+    await Promise.all(this.errors.account(outcome, torn));
   }
 
   #journalMemberFailed(position: number, errno: number, doing: string): Promise<void> {

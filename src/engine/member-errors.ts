@@ -62,15 +62,14 @@ export class MemberErrors {
     this.#host = host;
   }
 
-  /** What a stripe task met. A member whose writes failed is failed: what the promises resolve to is that everybody knows. */
-  account(outcome: TaskErrors): Promise<void>[] {
+  /** What a stripe task met; torn: of rows that a crash may have torn. A member whose writes failed is failed: what the promises resolve to is that everybody knows. */
+  account(outcome: TaskErrors, torn: boolean): Promise<void>[] {
     const fences: Promise<void>[] = [];
-    // A crash leaves blocks that are newer than their checksums. They are no errors of a member, and the ring has them all.
-    const torn = this.#state.untrustedStripes > 0;
     for (let i = 0; i < this.#state.shape.dataMembers; i++) {
       const member = this.#state.members[i];
       if (!member) continue;
       const read = outcome.readErrors[i] as number;
+      // A crash leaves blocks that are newer than their checksums. They are no errors of a member, and the ring has them all.
       const checksum = torn ? 0 : (outcome.checksumErrors[i] as number);
       member.readErrors += read;
       member.checksumErrors += checksum;

@@ -205,7 +205,7 @@ export class RebuildRunner {
       },
       lock: (stripes: Float64Array) => engine.lock(stripes),
       unlock: engine.locks.release.bind(engine.locks),
-      account: (outcome: Parameters<ArrayEngine['account']>[0]) => engine.account(outcome),
+      account: (...met: Parameters<ArrayEngine['account']>) => engine.account(...met),
       backup: () => this.#backup(),
       targets: () => (this.waitsFor === 0 ? this.targets() : []),
       progress: (targets: readonly RebuildTarget[], stripes: number) => {

@@ -25,7 +25,7 @@ export interface SlowReadHost {
   backup(): Promise<Backup | null>;
   lock(stripes: Float64Array): Promise<StripeHold>;
   unlock(hold: StripeHold): void;
-  account(outcome: Omit<RecoverOutcome, 'status' | 'crcs' | 'repaired'>): Promise<void>;
+  account(outcome: Omit<RecoverOutcome, 'status' | 'crcs' | 'repaired'>, torn: boolean): Promise<void>;
 }
 
 export interface SlowReadCounters {
@@ -179,7 +179,10 @@ export class BlockRecovery {
           repair: how.repair,
           ...(strict === undefined ? {} : { strict }),
         });
-        await this.#host.account(outcome);
+        await this.#host.account(
+          outcome,
+          part.some((i) => state.isUntrustedRow(blocks[i] as number)),
+        );
         this.counters.repaired += outcome.repaired;
         part.forEach((i, at) => {
           const status = outcome.status[at];

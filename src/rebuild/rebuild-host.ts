@@ -31,7 +31,8 @@ export interface RebuildHost extends SourceHost {
   markLost(member: number, memberBlock: number): void;
   lock(stripes: Float64Array): Promise<StripeHold>;
   unlock(hold: StripeHold): void;
-  account(outcome: StripeOutcome): Promise<void>;
+  /** torn: a crash may have torn rows of the task. */
+  account(outcome: StripeOutcome, torn?: boolean): Promise<void>;
   /** The backup, when it is configured and its image is whole. null: there is none and never was. Throws when it is only out of reach: then rebuild waits. */
   backup(): Backup | null;
   targets(): readonly RebuildTarget[];

@@ -80,7 +80,7 @@ export class StripeBlueprint {
       provided: words,
       dataOnly: false,
     });
-    await this.#host.account(outcome);
+    await this.#host.account(outcome, this.#host.isUntrusted(stripe));
     const status = outcome.status[0] as number;
     if (scope.giveUp) this.#host.gaveUp(stripe);
     if (status !== STRIPE_DONE || scope.wide) return status;
@@ -185,7 +185,7 @@ export class StripeBlueprint {
       crcs,
       rewrite: true,
     });
-    await this.#host.account(outcome);
+    await this.#host.account(outcome, this.#host.isUntrusted(stripe));
     // STRIPE_FAILED without a failed write: members still away leave the row short of shards; what could be written was, and ring and backup keep the rest.
     const short = outcome.status[0] === STRIPE_FAILED && !outcome.writeErrors.some((errors) => errors > 0);
     if (short) return STRIPE_DONE;

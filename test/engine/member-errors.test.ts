@@ -38,12 +38,12 @@ class OneMember {
     this.errors.look();
   }
 
-  /** A stripe task meets blocks that do not fit their checksums, beside rows that a crash may have torn. */
-  meets(checksums: number, untrustedStripes: number): void {
-    Object.assign(this.#state, { untrustedStripes, shape: { dataMembers: 1 }, members: [this.member] });
+  /** A stripe task meets blocks that do not fit their checksums. */
+  meets(checksums: number, torn: boolean): void {
+    Object.assign(this.#state, { shape: { dataMembers: 1 }, members: [this.member] });
     const none = Uint32Array.of(0);
     const met = { readErrors: none, writeErrors: none, writeErrno: Int32Array.of(0), repairs: none };
-    this.errors.account({ ...met, checksumErrors: Uint32Array.of(checksums) });
+    this.errors.account({ ...met, checksumErrors: Uint32Array.of(checksums) }, torn);
     this.errors.look();
   }
 
@@ -138,13 +138,13 @@ test('a copy of the ring with damage does not count until its segment has left t
   t.true(one.counted);
 });
 
-test('blocks that a crash left newer than their checksums are no errors of a member; afterwards they are', (t) => {
+test('blocks of rows that a crash may have torn are no errors of a member when they do not fit their checksums; others are', (t) => {
   const one = new OneMember();
-  one.meets(300, 1);
+  one.meets(300, true);
   t.true(one.counted);
   t.is(one.member.checksumErrors, 0);
   t.deepEqual(one.log.lines, []);
-  one.meets(1, 0);
+  one.meets(1, false);
   t.false(one.counted);
   t.is(one.member.checksumErrors, 1);
 });

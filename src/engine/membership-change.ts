@@ -120,8 +120,8 @@ async function replaceNow(
     const device = await fresh.open(parts.provider);
     const superblock = await checkNewDevice(fresh, device, { bytes, arrayUuid: state.shape.arrayUuid, force }, parts.plan.admission);
     if (superblock !== null && !same) await refuseListedMember(engine, index, superblock, path, givenUp);
-    // A device without a ring is filled from the member while that stays in use; one that its own command gives up is not worth it.
-    if (!same && old?.state === 'online' && role === 'data' && givenUp !== index) return await admitCopy(engine, old, fresh, device);
+    // It is filled from the member while that stays in use; one that its own command gives up is not worth it.
+    if (!same && old?.state === 'online' && givenUp !== index) return await admitCopy(engine, old, fresh, device);
     if (!same) await giveUp(engine, index, path);
     return await install(engine, index, fresh, device);
   } catch (error) {
@@ -137,6 +137,7 @@ async function admitCopy(engine: ArrayEngine, old: Member, fresh: NewDevice, dev
   const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: 'online', rebuiltStripes: 0 };
   const checkpoint = (): Checkpoint => firstCheckpoint(engine, record);
   await fresh.take(device, superblock.layout, engine.parts.plan.admission);
+  await forgetRing(engine, index, device, superblock);
   await writeNewMember(device, superblock, checkpoint(), engine.parts.plan.admission);
   engine.replacements.taking.set(index, device.path);
   return new CopyTarget(fresh, { old, device, superblock, checkpoint });
@@ -173,9 +174,7 @@ async function install(engine: ArrayEngine, index: number, fresh: NewDevice, dev
   const member = makeMember(device, superblock, role === 'journal' ? 'online' : 'rebuilding', 0);
   const record: MemberRecord = { index, uuid: superblock.memberUuid, role, state: member.state, rebuiltStripes: 0 };
   const position = state.journalPositions().indexOf(index);
-  const { segmentBlocks, slots, arrayTag } = journal;
-  const ring = { journalOffset: superblock.layout.journalOffset, slots, segmentBlocks, arrayTag };
-  if (position >= 0) await forgetFormerRing(device, ring, parts.plan.admission);
+  await forgetRing(engine, index, device, superblock);
   await writeNewMember(device, superblock, firstCheckpoint(engine, record), parts.plan.admission);
   // Not before: a device that failed meanwhile is no member, and no table may name it.
   state.records[index] = record;
@@ -195,6 +194,12 @@ async function install(engine: ArrayEngine, index: number, fresh: NewDevice, dev
   if (member.state === 'rebuilding') raiseRebuilding(state, index);
   engine.afterMembershipChange();
   return member;
+}
+
+async function forgetRing({ state, journal, parts }: ArrayEngine, index: number, device: Device, { layout }: Superblock): Promise<void> {
+  if (!state.journalPositions().includes(index)) return;
+  const { segmentBlocks, slots, arrayTag } = journal;
+  await forgetFormerRing(device, { journalOffset: layout.journalOffset, slots, segmentBlocks, arrayTag }, parts.plan.admission);
 }
 
 function named({ state, parts }: ArrayEngine, name: string): number {

@@ -4,6 +4,7 @@ import type { Device } from '../device/device.js';
 import { syncDevice } from '../device/promise-io.js';
 import { INTEGRITY_REGION_BYTES, IntegrityTable } from '../member/integrity.js';
 import { makeMember, writeNewMember } from '../member/member.js';
+import { RingTwin } from '../journal/ring-twin.js';
 import type { Checkpoint, Member, MemberRecord, Superblock } from '../member/member-api.js';
 import { type SlabRegion, slabRegion } from '../memory/slab-region.js';
 import { loadAddon } from '../native/load.js';
@@ -11,6 +12,7 @@ import { MemberCopy } from '../rebuild/member-copy.js';
 import type { ArrayEngine } from './array-engine.js';
 import { clearMemberAlarms } from './member-names.js';
 import type { RebuildProgress } from './rebuild-runner.js';
+import type { CopyBytes } from './replacements.js';
 
 /** With no more stripes left than this the last pass is made while nobody else works on stripes. */
 const LAST_STRIPES_MAX = 64;
@@ -29,35 +31,63 @@ export interface Successor {
   readonly checkpoint: () => Checkpoint;
 }
 
+/** What the successor gets before it is the member: its part of the stripes, and what its position of the ring has. */
+interface Filling {
+  readonly stripes: StripePart | null;
+  readonly ring: RingTwin | null;
+  readonly done: CopyBytes;
+}
+
+interface StripePart {
+  readonly copy: MemberCopy;
+  /** The same entries, to be written to the successor under its own identity. */
+  readonly table: IntegrityTable;
+  readonly region: SlabRegion;
+}
+
 /**
- * Fills the successor from the member that it is to replace, which stays the member meanwhile: it is read, it is written, and parity counts on it. In the end, while nobody works
- * on stripes, the last changes are copied, data and checksums are flushed on the successor, and one raise of the epoch puts its UUID into the table. A crash before that leaves the old
- * member what it was. Resolves to the new member; null: the old one is not online any more, and the successor has to be rebuilt like any other device. Rejects with what the successor fails with.
+ * Fills the successor from the member that it is to replace, which stays the member meanwhile: it is read, it is written, and parity counts on it. Of the ring the successor gets
+ * each new batch beside it, and copies of the segments before. In the end, while nobody works on stripes, the last changes are copied, data and checksums are flushed on the
+ * successor, and one raise of the epoch puts its UUID into the table. A crash before that leaves the old member what it was. Resolves to the new member; null: the old one is not
+ * online any more, and the successor has to be rebuilt like any other device. Rejects with what the successor fails with.
  */
 export async function replaceOnline(engine: ArrayEngine, successor: Successor): Promise<Member | null> {
   const { old } = successor;
-  const memory = await copyMemory(engine);
+  const { replacements, state, journal } = engine;
+  const holdsStripes = old.index < state.shape.dataMembers;
+  const memory = holdsStripes ? await copyMemory(engine) : null;
+  const filling = newFilling(engine, successor, memory?.offset ?? null);
   try {
-    const copy = newCopy(engine, successor, slabRegion(engine.parts.slab, memory.offset, copyBytes(engine)));
-    const table = successorTable(engine, successor);
-    const work = run(
-      engine,
-      successor,
-      copy,
-      table,
-      slabRegion(engine.parts.slab, memory.offset + copyBytes(engine), INTEGRITY_REGION_BYTES),
-    );
-    engine.replacements.copies.set(old.index, { copy, startedAt: engine.parts.clock.now(), ended: work });
+    const work = run(engine, successor, filling);
+    replacements.copies.set(old.index, { copy: filling.done, startedAt: engine.parts.clock.now(), ended: work });
     const member = await work;
     if (member === null) return null;
-    await scrubBad(engine, member, copy.bad);
-    engine.replacements.copied.set(member, { ...copyProgress(engine, old.index), secondsLeft: 0 } as RebuildProgress);
+    if (filling.stripes !== null) await scrubBad(engine, member, filling.stripes.copy.bad);
+    replacements.copied.set(member, { ...copyProgress(engine, old.index), secondsLeft: 0 } as RebuildProgress);
     return member;
   } finally {
-    engine.replacements.copies.delete(old.index);
-    engine.state.onChanged.delete(old.index);
-    memory.release();
+    if (filling.ring !== null) journal.twins.delete(filling.ring.position);
+    replacements.copies.delete(old.index);
+    state.onChanged.delete(old.index);
+    memory?.release();
   }
+}
+
+function newFilling(engine: ArrayEngine, successor: Successor, memory: number | null): Filling {
+  const { old, device, superblock } = successor;
+  const { slab } = engine.parts;
+  const position = engine.state.journalPositions().indexOf(old.index);
+  const ring = position < 0 ? null : new RingTwin(position, makeMember(device, superblock, 'online', 0));
+  const bytes = copyBytes(engine);
+  const stripes =
+    memory === null
+      ? null
+      : {
+          copy: newCopy(engine, successor, slabRegion(slab, memory, bytes)),
+          table: successorTable(engine, successor),
+          region: slabRegion(slab, memory + bytes, INTEGRITY_REGION_BYTES),
+        };
+  return { stripes, ring, done: stripes?.copy ?? { copiedBytes: 0, totalBytes: 0 } };
 }
 
 /** Of the copy of this member, as of a rebuild: everything comes from the survivor that it replaces. null: there is none. */
@@ -78,58 +108,91 @@ export function copyProgress({ replacements, parts }: ArrayEngine, index: number
   };
 }
 
-async function run(
-  engine: ArrayEngine,
-  successor: Successor,
-  copy: MemberCopy,
-  table: IntegrityTable,
-  region: SlabRegion,
-): Promise<Member | null> {
+async function run(engine: ArrayEngine, successor: Successor, filling: Filling): Promise<Member | null> {
   const { old, device } = successor;
-  const { state } = engine;
-  state.onChanged.set(old.index, (stripe) => {
-    copy.changed(stripe);
-    table.markStripe(stripe, state.geometry.rows);
-  });
-  try {
-    for (let passes = 0; copy.left > LAST_STRIPES_MAX && passes < PASSES_MAX; passes++) await copy.pass(false);
-    await flushTable(engine, device, table, region);
-    return await engine.locks.alone(async () => {
-      await copy.pass(true);
-      await syncDevice(device);
-      await flushTable(engine, device, table, region);
-      return exchange(engine, successor, table);
+  const { state, journal } = engine;
+  const { stripes, ring } = filling;
+  if (ring !== null) journal.attachTwin(ring);
+  if (stripes !== null) {
+    state.onChanged.set(old.index, (stripe) => {
+      stripes.copy.changed(stripe);
+      stripes.table.markStripe(stripe, state.geometry.rows);
     });
+  }
+  try {
+    if (stripes !== null) {
+      for (let passes = 0; stripes.copy.left > LAST_STRIPES_MAX && passes < PASSES_MAX; passes++) await stripes.copy.pass(false);
+      await flushTable(engine, device, stripes);
+    }
+    for (;;) {
+      if (ring !== null) await fillRing(engine, old, ring, filling.done);
+      const member = await engine.locks.alone(async () => {
+        if (stripes !== null) await stripes.copy.pass(true);
+        await syncDevice(device);
+        if (stripes !== null) await flushTable(engine, device, stripes);
+        return exchange(engine, successor, filling);
+      });
+      if (member !== null) return member;
+    }
   } catch (error) {
     if (state.members[old.index] === old && old.state !== 'online') return null;
     throw error;
   }
 }
 
-/** The successor holds everything: it becomes the member, with the next raise of the epoch. */
-async function exchange(engine: ArrayEngine, { old, device, superblock, checkpoint }: Successor, table: IntegrityTable): Promise<Member> {
-  const { state, parts } = engine;
+/** What the old member's position held before the twin got all of it, and what it was given since from other copies. */
+async function fillRing(engine: ArrayEngine, old: Member, twin: RingTwin, done: CopyBytes): Promise<void> {
+  const { journal, replicator } = engine;
+  const segmentBytes = journal.segmentBlocks * BLOCK_BYTES;
+  for (let missing = twin.missing(journal); missing.length > 0; missing = twin.missing(journal)) {
+    done.totalBytes += missing.length * segmentBytes;
+    for (const seq of missing) {
+      requireCopying(engine, old);
+      await replicator.copyTo(twin, seq);
+      if (twin.error !== null) throw twin.error;
+      done.copiedBytes += segmentBytes;
+    }
+  }
+}
+
+/** The successor holds everything: it becomes the member, with the next raise of the epoch. null: its position of the ring has more by now. */
+async function exchange(engine: ArrayEngine, successor: Successor, { stripes, ring }: Filling): Promise<Member | null> {
+  const { old, device, superblock, checkpoint } = successor;
+  const { state, parts, journal } = engine;
   const { index, role } = old;
   if (state.members[index] !== old || old.state !== 'online') throw notOnline(index);
   // Of this epoch: a raise during the copy would have left it behind.
   const present = { ...superblock, epoch: state.epoch, generation: superblock.generation + 1 };
   await engine.replacements.inTurn(() => writeNewMember(device, present, checkpoint(), parts.plan.admission));
-  const member = makeMember(device, present, 'online', 0);
+  const member = ring?.member ?? makeMember(device, present, 'online', 0);
+  member.superblock = present;
   const record: MemberRecord = { index, uuid: present.memberUuid, role, state: 'online', rebuiltStripes: 0 };
   let exchanged = false;
-  await engine.checkpointer.exchange(() => {
+  let settled = (): void => {};
+  const durable = new Promise<void>((resolve) => {
+    settled = resolve;
+  });
+  const round = engine.checkpointer.exchange(() => {
     if (state.members[index] !== old || old.state !== 'online') return;
+    if (ring !== null && (ring.error !== null || ring.missing(journal).length > 0)) return;
     exchanged = true;
     state.records[index] = record;
     state.members[index] = member;
-    state.integrity[index] = table;
+    if (stripes !== null) state.integrity[index] = stripes.table;
+    if (ring !== null) {
+      journal.exchangeTwin(ring);
+      ring.durableWith(durable);
+    }
     state.paths[index] = device.path;
     state.whyFailed.set(old, new KeelsonError('MEMBER_REPLACED', `its place is given to ${device.path}`));
     old.state = 'failed';
     clearMemberAlarms(state, index);
   });
-  if (!exchanged) throw notOnline(index);
-  return member;
+  await round.finally(settled);
+  if (exchanged) return member;
+  if (state.members[index] !== old || old.state !== 'online') throw notOnline(index);
+  if (ring?.error) throw ring.error;
+  return null;
 }
 
 /** What the old member could not give, and the others could not at once, is written again from them. */
@@ -168,8 +231,7 @@ function newCopy(engine: ArrayEngine, { old, device }: Successor, region: SlabRe
         await parts.pool.recover({ members: state.memberView(), blocks, pages, repair: false });
       },
       pace: async () => {
-        if (engine.writes.refusal !== null) throw stopping(index);
-        if (state.members[index] !== old || old.state !== 'online') throw notOnline(index);
+        requireCopying(engine, old);
         if (engine.volume.inFlight > 0) await new Promise<void>((resolve) => parts.clock.after(BUSY_PAUSE_MS, resolve));
       },
     },
@@ -180,14 +242,18 @@ function newCopy(engine: ArrayEngine, { old, device }: Successor, region: SlabRe
   );
 }
 
-/** The same entries, to be written to the successor under its own identity. */
+function requireCopying({ writes, state }: ArrayEngine, old: Member): void {
+  if (writes.refusal !== null) throw stopping(old.index);
+  if (state.members[old.index] !== old || old.state !== 'online') throw notOnline(old.index);
+}
+
 function successorTable({ state }: ArrayEngine, { old, superblock }: Successor): IntegrityTable {
   const { index } = old;
   const identity = { arrayUuid: state.shape.arrayUuid, memberUuid: superblock.memberUuid, index };
   return new IntegrityTable(superblock.layout, identity, state.integrity[index] as IntegrityTable);
 }
 
-async function flushTable(engine: ArrayEngine, device: Device, table: IntegrityTable, region: SlabRegion): Promise<void> {
+async function flushTable(engine: ArrayEngine, device: Device, { table, region }: StripePart): Promise<void> {
   const error = await table.flush(device, engine.state.epoch, region, engine.checkpointer.stripesReach);
   if (error !== null) throw error;
 }

@@ -1,10 +1,16 @@
 import type { Member } from '../member/member-api.js';
-import type { MemberCopy } from '../rebuild/member-copy.js';
+import type { Bytes } from '../base/units.js';
 import type { RebuildProgress } from './rebuild-runner.js';
+
+/** How far a copy is. */
+export interface CopyBytes {
+  copiedBytes: Bytes;
+  totalBytes: Bytes;
+}
 
 /** A member's content on its way to another device. */
 export interface RunningCopy {
-  readonly copy: MemberCopy;
+  readonly copy: Readonly<CopyBytes>;
   readonly startedAt: number;
   readonly ended: Promise<unknown>;
 }

@@ -1,8 +1,9 @@
 import { assert } from '../base/assert.js';
 import { KeelsonError } from '../base/errors.js';
-import { BLOCK_BYTES, type Bytes, type Lsn } from '../base/units.js';
+import { BLOCK_BYTES, type Bytes, type Lsn, type SlabOffset } from '../base/units.js';
 import type { Member } from '../member/member-api.js';
 import { LsnWaiters } from './lsn-waiters.js';
+import type { RingTwin } from './ring-twin.js';
 import type { SegmentTable } from './segment-table.js';
 
 export interface JournalHooks {
@@ -22,9 +23,11 @@ export interface JournalHooks {
 export interface CommitSource {
   readonly table: SegmentTable;
   readonly members: readonly Member[];
+  /** By position. */
+  readonly twins: ReadonlyMap<number, RingTwin>;
   readonly hooks: JournalHooks;
   isOnline(position: number): boolean;
-  deviceOffset(position: number, slot: number, at: number): Bytes;
+  slotOffset(member: Member, slot: number, at: number): Bytes;
   pin(slot: number): void;
   unpin(slot: number): void;
   /** Ends the gathering batch, if there is one, and hands it to enqueue(). */
@@ -66,8 +69,10 @@ export class GroupCommit {
   readonly #committed = new LsnWaiters();
   readonly #flushed = new LsnWaiters();
   #syncing = false;
-  /** Per position: writes ended since the last fdatasync was asked for. */
+  /** Per position: writes ended since the last fdatasync was asked for, on the member or its twin. */
   readonly #unsynced: Uint8Array;
+  /** Per position: the member that the range under way is written to. */
+  readonly #writingTo: Member[] = [];
 
   constructor(source: CommitSource) {
     this.#source = source;
@@ -113,15 +118,19 @@ export class GroupCommit {
     for (let position = 0; position < members.length; position++) {
       if (((table.copies[range.slot] as number) & (1 << position)) === 0 || !this.#source.isOnline(position)) continue;
       this.#writesLeft++;
-      (members[position] as Member).device.write(
-        memory,
-        this.#source.deviceOffset(position, range.slot, range.from),
-        length,
-        this.#onWritten,
-        position,
-      );
+      const member = members[position] as Member;
+      this.#writingTo[position] = member;
+      member.device.write(memory, this.#source.slotOffset(member, range.slot, range.from), length, this.#onWritten, position);
+      const twin = this.#source.twins.get(position);
+      if (twin !== undefined && twin.error === null) this.#writeTwin(twin.member, range, memory, length, position);
     }
     this.#onWritten(length, -1);
+  }
+
+  #writeTwin(member: Member, range: Pending, memory: SlabOffset, length: Bytes, position: number): void {
+    this.#writesLeft++;
+    const offset = this.#source.slotOffset(member, range.slot, range.from);
+    member.device.write(memory, offset, length, (result) => this.#written(member, result, position), 0);
   }
 
   #mustWait(): boolean {
@@ -145,15 +154,24 @@ export class GroupCommit {
     this.#flushed.settle(Number.POSITIVE_INFINITY, error);
   }
 
-  readonly #onWritten = (result: number, position: number): void => {
-    if (result < 0) this.#failures.push(this.#source.hooks.memberFailed(position, -result, 'journal write'));
+  readonly #onWritten = (result: number, position: number): void => this.#written(this.#writingTo[position], result, position);
+
+  #written(member: Member | undefined, result: number, position: number): void {
+    if (result < 0) this.#failures.push(this.#deviceFailed(member, position, -result, 'journal write'));
     // Marked when the write has ended, not when it starts: a sync that is asked for in between does not cover it.
     else if (position >= 0) this.#unsynced[position] = 1;
     if (--this.#writesLeft > 0) return;
     const failures = this.#failures;
     this.#failures = [];
     this.#afterFencing(failures, () => this.#commit());
-  };
+  }
+
+  /** The member and its twin may have been exchanged since the device was asked. */
+  #deviceFailed(member: Member | undefined, position: number, errno: number, doing: string): Promise<unknown> {
+    const { members, twins, hooks } = this.#source;
+    if (members[position] === member) return hooks.memberFailed(position, errno, doing);
+    return twins.get(position)?.failed(errno, doing) ?? Promise.resolve();
+  }
 
   /** Calls back at once when no member failed, else when that is recorded. */
   #afterFencing(failures: Promise<unknown>[], then: () => void): void {
@@ -210,17 +228,22 @@ export class GroupCommit {
     const cover = this.committedLsn;
     let left = 1;
     const failures: Promise<unknown>[] = [];
-    const finish = (result: number, position: number): void => {
-      if (result < 0) failures.push(this.#source.hooks.memberFailed(position, -result, 'journal fdatasync'));
+    const finish = (result: number, member: Member | undefined, position: number): void => {
+      if (result < 0) failures.push(this.#deviceFailed(member, position, -result, 'journal fdatasync'));
       if (--left === 0) this.#afterFencing(failures, () => this.#synced(cover));
+    };
+    const sync = (member: Member, position: number): void => {
+      left++;
+      member.device.sync((result) => finish(result, member, position), position);
     };
     for (let position = 0; position < this.#source.members.length; position++) {
       if (this.#unsynced[position] === 0 || !this.#source.isOnline(position)) continue;
       this.#unsynced[position] = 0;
-      left++;
-      (this.#source.members[position] as Member).device.sync(finish, position);
+      sync(this.#source.members[position] as Member, position);
+      const twin = this.#source.twins.get(position);
+      if (twin !== undefined && twin.error === null) sync(twin.member, position);
     }
-    finish(0, -1);
+    finish(0, undefined, -1);
   }
 
   #synced(cover: Lsn): void {

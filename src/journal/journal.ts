@@ -11,6 +11,7 @@ import { SegmentBuffers } from './buffers.js';
 import { GroupCommit, type JournalHooks } from './group-commit.js';
 import { copiesFor } from './ring-end.js';
 import { RingIndex } from './ring-index.js';
+import type { RingTwin } from './ring-twin.js';
 import { SegmentTable } from './segment-table.js';
 import { WriterRoom } from './writer-room.js';
 
@@ -41,6 +42,8 @@ export class Journal {
   readonly index: RingIndex;
   readonly buffers: SegmentBuffers;
   readonly members: Member[];
+  /** Second devices that get what the member at their position gets. */
+  readonly twins = new Map<number, RingTwin>();
   readonly segmentBlocks: number;
   epoch: number;
   /** The open segment, or the next to be opened. */
@@ -82,9 +85,10 @@ export class Journal {
     this.#commit = new GroupCommit({
       table: this.table,
       members: this.members,
+      twins: this.twins,
       hooks: options.hooks,
       isOnline: (position) => this.isOnline(position),
-      deviceOffset: (position, slot, at) => this.deviceOffset(position, slot, at),
+      slotOffset: (member, slot, at) => this.slotOffset(member, slot, at),
       pin: (slot) => this.pin(slot),
       unpin: (slot) => this.unpin(slot),
       seal: () => this.#sealGather(),
@@ -148,7 +152,10 @@ export class Journal {
 
   /** Byte offset on a journal member of block `at` of a slot. */
   deviceOffset(position: number, slot: number, at: number): Bytes {
-    const member = this.members[position] as Member;
+    return this.slotOffset(this.members[position] as Member, slot, at);
+  }
+
+  slotOffset(member: Member, slot: number, at: number): Bytes {
     return member.superblock.layout.journalOffset + (slot * this.segmentBlocks + at) * BLOCK_BYTES;
   }
 
@@ -195,6 +202,7 @@ export class Journal {
     this.table.copies[slot] = copies;
     this.table.openedAt[slot] = this.#options.clock.now();
     this.#openSlot = slot;
+    this.#tellTwins();
     return true;
   }
 
@@ -336,7 +344,26 @@ export class Journal {
 
   /** An open segment without a batch cannot be closed: it is given the members of this moment instead. */
   #placeEmptySegment(): void {
-    if (this.#openSlot >= 0 && this.table.used[this.#openSlot] === 0) this.table.copies[this.#openSlot] = this.chooseCopies(this.headSeq);
+    if (this.#openSlot < 0 || this.table.used[this.#openSlot] !== 0) return;
+    this.table.copies[this.#openSlot] = this.chooseCopies(this.headSeq);
+    this.#tellTwins();
+  }
+
+  /** From the next segment on the twin gets all that its position gets. */
+  attachTwin(twin: RingTwin): void {
+    this.twins.set(twin.position, twin);
+    this.close();
+    this.#tellTwins();
+  }
+
+  #tellTwins(): void {
+    if (this.twins.size === 0 || this.#openSlot < 0 || this.table.used[this.#openSlot] !== 0) return;
+    for (const twin of this.twins.values()) twin.opened(this.headSeq, this.table.copies[this.#openSlot] as number);
+  }
+
+  /** The successor takes the position; the old member gets what it gets until the twin is taken away. */
+  exchangeTwin(twin: RingTwin): void {
+    this.members[twin.position] = twin.exchange(this.members[twin.position] as Member);
   }
 
   /** The array is another process's: nothing more is written to the ring or acknowledged. */

@@ -1,8 +1,9 @@
 import { BLOCK_BYTES, type SegmentSeq, type SlabOffset } from '../base/units.js';
 import type { Member } from '../member/member-api.js';
-import { syncOutcome, writeOutcome } from '../device/outcome-io.js';
+import { readOutcome, syncOutcome, writeOutcome } from '../device/outcome-io.js';
 import type { Journal } from './journal.js';
 import { RingReader } from './ring-reader.js';
+import type { RingTwin } from './ring-twin.js';
 import { type RemadeSegment, remakeSegment, type SegmentSource, tookRemade, wantsRemake } from './segment-remake.js';
 
 /**
@@ -16,6 +17,8 @@ export class Replicator {
   readonly #copies: number;
   readonly #failed: (position: number, errno: number) => Promise<void>;
   #running: Promise<void> | null = null;
+  /** A copy for a twin, which uses the same memory. */
+  #copying: Promise<void> | null = null;
   #again = false;
   readonly #source: SegmentSource;
   /** Segments that the stripes could not give in this run. */
@@ -70,7 +73,60 @@ export class Replicator {
   async #loop(): Promise<void> {
     while (this.#again) {
       this.#again = false;
+      if (this.#copying !== null) await this.#copying;
       for (const seq of this.wanting()) if (!(await this.#replicate(seq))) break;
+    }
+  }
+
+  /**
+   * Gives the twin a closed segment that its position holds, durably. When it is good on no copy as a
+   * whole the twin gets what the member has of it. Failures are noted in the twin.
+   */
+  async copyTo(twin: RingTwin, seq: SegmentSeq): Promise<void> {
+    while (this.#running !== null || this.#copying !== null) await (this.#running ?? this.#copying);
+    const copy = this.#copyTo(twin, seq);
+    this.#copying = copy
+      .catch(() => undefined)
+      .finally(() => {
+        this.#copying = null;
+      });
+    return copy;
+  }
+
+  async #copyTo(twin: RingTwin, seq: SegmentSeq): Promise<void> {
+    const journal = this.#journal;
+    const { table } = journal;
+    const slot = table.slotOf(seq);
+    await journal.hooks.fence?.();
+    if (table.seq[slot] !== seq || journal.tailSeq > seq) return;
+    journal.pin(slot);
+    try {
+      const used = table.used[slot] as number;
+      const bytes = Math.min(used + 1, journal.segmentBlocks) * BLOCK_BYTES;
+      const resident = table.memory[slot] as number;
+      const memory = resident < 0 ? this.#scratch : resident;
+      if (resident < 0 && !(await this.#reader.readSegment(seq, memory))) await this.#readAsItIs(twin, seq, memory);
+      journal.slab.view.fill(0, memory + used * BLOCK_BYTES, memory + bytes);
+      const { device } = twin.member;
+      let result = await writeOutcome(device, memory, journal.slotOffset(twin.member, slot, 0), bytes);
+      if (result >= 0) result = await syncOutcome(device);
+      if (result < 0) await twin.failed(-result, 'journal copy');
+      else twin.held.add(seq);
+    } finally {
+      journal.unpin(slot);
+    }
+  }
+
+  /** What the member has of a segment that is damaged on every copy: its successor is to have no less. */
+  async #readAsItIs({ position, member: successor }: RingTwin, seq: SegmentSeq, memory: SlabOffset): Promise<void> {
+    const journal = this.#journal;
+    const slot = journal.table.slotOf(seq);
+    successor.ringDamageSeq = Math.max(successor.ringDamageSeq, seq);
+    for (let at = 0; at < (journal.table.used[slot] as number); at++) {
+      const block = memory + at * BLOCK_BYTES;
+      const { device } = journal.members[position] as Member;
+      const result = await readOutcome(device, block, journal.deviceOffset(position, slot, at), BLOCK_BYTES);
+      if (result < 0) journal.slab.view.fill(0, block, block + BLOCK_BYTES);
     }
   }
 
@@ -108,6 +164,8 @@ export class Replicator {
       journal.slab.view.fill(0, memory + used * BLOCK_BYTES, memory + bytes);
       const member = journal.members[target] as Member;
       let result = await writeOutcome(member.device, memory, journal.deviceOffset(target, slot, 0), bytes);
+      // Another device may have taken the position meanwhile, and this one be closed.
+      if (journal.members[target] !== member) return true;
       if (result >= 0) result = await syncOutcome(member.device);
       if (result < 0) {
         await this.#failed(target, -result);

@@ -24,7 +24,7 @@ export const CODE_STATES: readonly CodeState[] = [
   state('recovery: a segment is not whole on all its copies', 'journal/recovery', 'this.#incomplete.push(seq)'),
   state('recovery: a segment is pieced together from several copies', 'journal/slot-copies', 'if (from !== undefined'),
   state('recovery: rows that a crash may have torn', 'engine/torn-rows', 'if (block >= 0) state.distrust(block'),
-  state('ring: a write to a copy fails', 'journal/group-commit', "memberFailed(position, -result, 'journal write'"),
+  state('ring: a write to a copy fails', 'journal/group-commit', "position, -result, 'journal write'"),
   state('ring: a failed member leaves it', 'journal/journal', '~(1 << position)) >>> 0'),
   state('ring: full, writers wait', 'journal/writer-room', 'if (free <= RESERVED_SLOTS) return false'),
   state('ring: room kept for degraded rows, writers wait', 'journal/writer-room', 'this.#parity * undestaged) return false'),

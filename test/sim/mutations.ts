@@ -22,13 +22,13 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'write only one of the copies',
     file: 'journal/group-commit.js',
-    find: 'this.#writesLeft++;\n            members[position]',
-    put: 'if (this.#writesLeft > 1)\n                continue;\n            this.#writesLeft++;\n            members[position]',
+    find: 'this.#writesLeft++;\n            const member = members[position];',
+    put: 'if (this.#writesLeft > 1)\n                continue;\n            this.#writesLeft++;\n            const member = members[position];',
   },
   {
     name: 'a failed write counts as a copy',
     file: 'journal/group-commit.js',
-    find: "if (result < 0)\n            this.#failures.push(this.#source.hooks.memberFailed(position, -result, 'journal write'));",
+    find: "if (result < 0)\n            this.#failures.push(this.#deviceFailed(member, position, -result, 'journal write'));",
     put: 'if (result < 0) { /* never mind */ }',
     seeds: [52],
   },
@@ -41,8 +41,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'skip the fdatasync of the journal',
     file: 'journal/group-commit.js',
-    find: 'this.#source.members[position].device.sync(finish, position);',
-    put: 'queueMicrotask(() => finish(0, position));',
+    find: 'member.device.sync((result) => finish(result, member, position), position);',
+    put: 'queueMicrotask(() => finish(0, member, position));',
   },
   {
     name: 'ignore a failed fdatasync of the journal',
@@ -60,8 +60,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a sync counts for writes that had not ended when it was asked for',
     file: 'journal/group-commit.js',
-    find: 'this.#writesLeft++;\n            members[position]',
-    put: 'this.#writesLeft++;\n            queueMicrotask(() => { this.#unsynced[position] = 0; });\n            members[position]',
+    find: 'this.#writesLeft++;\n            const member = members[position];',
+    put: 'this.#writesLeft++;\n            queueMicrotask(() => { this.#unsynced[position] = 0; });\n            const member = members[position];',
   },
   {
     name: 'free ring slots before the stripes are flushed',

@@ -152,16 +152,23 @@ export class BackupWatch {
     }
     const finding = this.#newer.look(engine);
     if (finding !== null) this.#news.fail(finding);
-    if (!link.isFinal) return;
+    if (!link.isFinal) {
+      // An empty directory is not taken for a new repository once the ring does not have everything: the files are put back, and the link goes on by itself.
+      if (link.lastError?.code === 'BACKUP_MISSING' && this.#past.isBehind) this.#undo();
+      return;
+    }
     if (this.isTakenFrom(engine)) this.#takeBack(engine, restart);
     else if (!this.#past.isBehind) this.#news.fail({ promise: 'P3', message: `the backup is given up: ${link.lastError?.describe()}` });
     else if (this.#saysNothing(engine))
       this.#news.fail({ promise: 'P9', message: 'the backup was put back to an earlier state, and status does not say so' });
-    else if (this.#begins(engine, restart)) {
-      this.#floor = this.#past.undo();
-      this.#putBack = false;
-      this.#news.count('P3');
-    }
+    else if (this.#begins(engine, restart)) this.#undo();
+  }
+
+  /** What was taken from the host is there again. */
+  #undo(): void {
+    this.#floor = this.#past.undo();
+    this.#putBack = false;
+    this.#news.count('P3');
   }
 
   #saysNothing({ link, state }: ArrayEngine): boolean {

@@ -57,6 +57,7 @@ async function withBadBlock(
 
 test.serial('P8: a bad block of a survivor does not stop a rebuild when the backup has it', async (t) => {
   const { fixture, model } = await withBadBlock(t, {});
+  await failByHand(fixture.engine, '2', true);
   await replaceMember(fixture.engine, '2', fixture.newPath());
   await fixture.engine.rebuild.wait();
   t.is(fixture.engine.state.members[2]?.state, 'online');
@@ -70,6 +71,8 @@ test.serial(
     const { fixture, model, bad } = await withBadBlock(t, { backup: false });
     const { engine } = fixture;
     const { geometry } = engine.state;
+    // While it is online it is read instead.
+    await failByHand(engine, '2', true);
     await replaceMember(engine, '2', fixture.newPath());
     await t.throwsAsync(engine.rebuild.wait(), { message: /stripe 5/ });
     // It goes on by itself.

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { NbdServer, type NbdServerOptions } from '../../src/nbd/server.js';
+import { ManualClock } from './manual-clock.js';
 import { NbdError } from './nbd-client.js';
 import { RamVolume, type RamVolumeOptions } from './ram-volume.js';
 
@@ -23,7 +24,10 @@ export function scratch(t: ExecutionContext): string {
   return directory;
 }
 
-/** Serves a RAM volume on a unix socket until the test ends; then every payload must have been released and nothing be in flight. */
+/**
+ * Serves a RAM volume on a unix socket until the test ends; then every payload must have been released and nothing be in flight. Time stands still, unless a clock is
+ * given: deadlines are for peers that hang, not for a slow machine.
+ */
 export async function serve(
   t: ExecutionContext,
   volumeOptions: RamVolumeOptions = {},
@@ -39,6 +43,7 @@ export async function serve(
     addresses: [address],
     onFault: (reason) => faults.push(reason),
     onBug: (error) => bugs.push(error),
+    clock: new ManualClock(),
     ...options,
   });
   t.teardown(async () => {

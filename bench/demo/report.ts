@@ -3,22 +3,29 @@ const LABEL_COLUMNS = 14;
 /** Something that had to hold does not: the demonstration goes on to its end, and ends with 1. */
 export class Report {
   readonly #begin = performance.now();
+  #lastWord = this.#begin;
   failures = 0;
 
   get seconds(): number {
     return (performance.now() - this.#begin) / 1000;
   }
 
+  /** Since the last line. */
+  get silentSeconds(): number {
+    return (performance.now() - this.#lastWord) / 1000;
+  }
+
   plain(text: string): void {
+    this.#lastWord = performance.now();
     process.stdout.write(`${text}\n`);
   }
 
   chapter(title: string): void {
-    process.stdout.write(`\n${title}\n`);
+    this.plain(`\n${title}`);
   }
 
   line(label: string, text: string): void {
-    process.stdout.write(`   ${label.padEnd(LABEL_COLUMNS)}${text}\n`);
+    this.plain(`   ${label.padEnd(LABEL_COLUMNS)}${text}`);
   }
 
   /** A line that must be true. */

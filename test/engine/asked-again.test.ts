@@ -12,7 +12,13 @@ function readsOf(
   backup: () => Backup | null,
 ) {
   const host = {
-    state: { damagedInRing: new Map(), geometry: { stripeOf: () => 0 }, rowTrusted: () => true, memberView: () => ({}) },
+    state: {
+      damagedInRing: new Map(),
+      geometry: { stripeOf: () => 0 },
+      rowTrusted: () => true,
+      isUntrustedRow: () => false,
+      memberView: () => ({}),
+    },
     journal: {
       destagedSeq: 1,
       drainedSeq: 1,

@@ -140,7 +140,7 @@ test('a backup that is attached to an array with data, or that is older than wha
     t,
     arrayControl(fixture.engine).drain(true, () => undefined),
     'DRAIN_NO_TARGET',
-    /backup\.url/,
+    /with \[backup\] in its configuration/,
   );
   await fixture.engine.stop();
   const { backup } = settingsOf(fixture.folder, SMALL);
@@ -226,7 +226,7 @@ test('nothing is restored from a repository that holds no image yet, and the mem
     createBackupClient({ slab, url: settings.backup?.target.url ?? '', identity: '', knownHosts: '', compression: 'none', passphrase: '' });
   const provider = (slab: Slab): DeviceProvider => createDeviceProvider(slab);
   const restored = restoreArray({ settings, force: true, clock: systemClock, log: SILENT, provider, backup, onProgress: () => undefined });
-  await refused(t, restored, 'BACKUP_EMPTY', /create a new array/);
+  await refused(t, restored, 'BACKUP_EMPTY', /keelson create/);
   t.true(before.equals(readFileSync(fixture.paths[0] as string)));
 });
 

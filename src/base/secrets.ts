@@ -1,4 +1,4 @@
-import type { Stats } from 'node:fs';
+import { readFileSync, type Stats } from 'node:fs';
 
 const HIDDEN = '***';
 /** Beyond the last "@": a password may hold every sign, also ones that a URL would have to escape. */
@@ -31,4 +31,10 @@ export function writableByAll(stat: Stats): string {
 
 function modeText({ mode }: Stats): string {
   return `mode ${(mode & 0o777).toString(8).padStart(4, '0')}`;
+}
+
+/** What a passphrase file holds, without its last newline. '' when that is nothing: a file that is named is meant to protect. */
+export function passphraseIn(path: string): string {
+  const text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  return /^[\r\n]*$/.test(text) ? '' : text;
 }

@@ -1,8 +1,9 @@
-import type { KeelsonError } from '../base/errors.js';
+import type { ErrorRecord, KeelsonError } from '../base/errors.js';
 import type { Bytes, Lsn } from '../base/units.js';
 import type { Settings } from '../config/settings.js';
 import type { ArrayPlan } from '../engine/array-plan.js';
 import type { ControlTarget, OnProgress } from '../control/control-target.js';
+import type { BackupTrial } from '../repository/trial.js';
 
 /** The one place where the command line meets the engine; every verb that needs an array of its own goes through it. Errors are KeelsonError. */
 export interface EnginePort {
@@ -10,6 +11,11 @@ export interface EnginePort {
   createArray(settings: Settings, options: CreateOptions): Promise<CreateReport>;
   /** What createArray would make of the configuration and of the members that there are. Touches nothing. */
   planArray(settings: Settings): Promise<ArrayPlan>;
+  /**
+   * Asks the backup of an array that is going to be made; null: none is configured. write: tries a file there. Throws (exit 2 or 3) when
+   * it refuses us or holds something; that it is out of reach is in the result.
+   */
+  tryBackup(settings: Settings, options: { readonly write: boolean; readonly signal: AbortSignal }): Promise<BackupTrial | null>;
   /** Assembles, recovers and exports. Resolves when every address of settings.export takes clients. */
   openArray(settings: Settings, options: { readonly log: EventLog }): Promise<RunningArray>;
   /** Makes all members anew and fills them from the backup. Refuses (exit 3) members that hold anything unless force. */
@@ -41,10 +47,23 @@ export interface RunningArray {
   readonly control: ControlTarget;
   /** NBD URI of every export, in the order of the configuration, with the port really bound. */
   readonly uris: readonly string[];
+  /** What came of the first attempt to reach the backup, when it has ended; null: there is none. */
+  readonly backup: Promise<BackupContact> | null;
   /** Resolves only when the array cannot go on (fenced, no journal copy left to write to): the server then ends with this error. */
   readonly fatal: Promise<KeelsonError>;
   /** Refuses new clients, flushes, writes a clean checkpoint and releases the members. */
   close(): Promise<void>;
+}
+
+/** The backup at the start of a server. */
+export interface BackupContact {
+  readonly target: string;
+  readonly reached: boolean;
+  /** The backup holds everything up to this one; null: not known. */
+  readonly lsn: Lsn | null;
+  /** The newest that was written to the volume. */
+  readonly headLsn: Lsn;
+  readonly error: ErrorRecord | null;
 }
 
 export interface RestoreOptions extends CreateOptions {

@@ -1,12 +1,14 @@
-import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { systemClock } from '../base/clock.js';
 import { EXIT, KeelsonError } from '../base/errors.js';
-import type { BackupSettings, Settings } from '../config/settings.js';
+import { passphraseIn } from '../base/secrets.js';
+import type { BackupSettings, BackupTarget, Settings } from '../config/settings.js';
 import type { DeviceProvider } from '../device/device.js';
 import { createDeviceProvider } from '../device/provider.js';
 import { createBackupClient } from '../drain/backup-client.js';
 import { arrayControl } from '../engine/array-control.js';
+import type { ArrayEngine } from '../engine/array-engine.js';
 import { arrayFigures } from '../engine/array-figures.js';
 import { assembleArray } from '../engine/assemble.js';
 import { attachBackup } from '../engine/backup-attach.js';
@@ -22,7 +24,10 @@ import { nbdFigures } from '../nbd/figures.js';
 import { NbdServer } from '../nbd/server.js';
 import type { EmbeddedServer } from '../backup-host/embedded-server.js';
 import type { Backup } from '../repository/backup.js';
-import type { EnginePort, RunningArray } from './engine-port.js';
+import { type BackupTrial, tryRepository } from '../repository/trial.js';
+import { targetFor } from '../target/open-target.js';
+import type { SftpCredentials } from '../target/sftp/sftp-session.js';
+import type { BackupContact, EnginePort, RunningArray } from './engine-port.js';
 import { bytesText } from '../base/quantity-text.js';
 
 const INSPECT_SLAB_BYTES = 8 * 1024 * 1024;
@@ -34,6 +39,7 @@ export async function loadEngine(devices: (slab: Slab) => DeviceProvider = creat
   return {
     createArray: (settings, options) =>
       createArray({ settings, ...options, clock: systemClock, provider: createDeviceProvider, memory: hostMemory() }),
+    tryBackup,
     planArray: (settings) => planNewArray({ settings, provider: createDeviceProvider, memory: hostMemory() }),
     openArray: (settings, { log }) => openArray(settings, log, devices),
     restoreArray: restore,
@@ -42,12 +48,45 @@ export async function loadEngine(devices: (slab: Slab) => DeviceProvider = creat
   };
 }
 
+/** '' = not encrypted. The configuration looked at the file, which may be another one now. */
+function passphraseOf({ passphraseFile }: BackupSettings): string {
+  if (passphraseFile === null) return '';
+  const passphrase = passphraseIn(passphraseFile);
+  if (passphrase !== '') return passphrase;
+  throw new KeelsonError('BACKUP_PASSPHRASE', 'the passphrase of the backup is empty', {
+    found: `${passphraseFile}, which holds no passphrase`,
+    expected: 'the passphrase that encrypts the repository',
+    action: 'correct the file named by backup.passphraseFile',
+    exit: EXIT.usage,
+  });
+}
+
+function credentialsOf(target: BackupTarget): SftpCredentials {
+  return target.kind === 'sftp' ? target : { identity: '', knownHosts: '' };
+}
+
+const tryBackup: EnginePort['tryBackup'] = async ({ backup }, { write, signal }): Promise<BackupTrial | null> => {
+  if (backup === null) return null;
+  const { target } = backup;
+  // The demonstration's host is a thread of the server, over this directory.
+  const asked = targetFor(target.kind === 'embedded' ? pathToFileURL(target.path).href : target.url, credentialsOf(target));
+  signal.throwIfAborted();
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  try {
+    return await Promise.race([tryRepository(asked, passphraseOf(backup), write), aborted]);
+  } finally {
+    await asked.close();
+  }
+};
+
 /** The backup as configured, and the demonstration's server where that is the target. */
 async function openBackup(settings: BackupSettings): Promise<{ make: (slab: Slab) => Backup; server: EmbeddedServer | null }> {
-  const { target, compression, passphraseFile } = settings;
-  const passphrase = passphraseFile === null ? '' : readFileSync(passphraseFile, 'utf8').replace(/\r?\n$/, '');
+  const { target, compression } = settings;
+  const passphrase = passphraseOf(settings);
   if (target.kind !== 'embedded') {
-    const ssh = target.kind === 'sftp' ? { identity: target.identity, knownHosts: target.knownHosts } : { identity: '', knownHosts: '' };
+    const ssh = credentialsOf(target);
     return { make: (slab) => createBackupClient({ slab, url: target.url, ...ssh, compression, passphrase }), server: null };
   }
   // Here, because it loads ssh2, which no other array needs on this thread.
@@ -89,6 +128,7 @@ async function openArray(settings: Settings, log: EngineLog, devices: (slab: Sla
   return {
     control: { ...control, figures: () => [...arrayFigures(engine), ...nbdFigures(exported.gauges())] },
     uris: exported.uris(),
+    backup: firstContact(engine),
     fatal: engine.fatal,
     close: async () => {
       engine.beginStop();
@@ -97,6 +137,19 @@ async function openArray(settings: Settings, log: EngineLog, devices: (slab: Sla
       await embedded?.close();
     },
   };
+}
+
+/** null: there is no backup. Never settles when the array is closed before the host answered. */
+function firstContact(engine: ArrayEngine): Promise<BackupContact> | null {
+  const { link } = engine;
+  if (link === null) return null;
+  return link.firstAttempt.then((error) => ({
+    target: link.backup.target,
+    reached: error === null,
+    lsn: link.state?.headLsn ?? null,
+    headLsn: engine.journal.nextLsn - 1,
+    error: error?.toRecord() ?? null,
+  }));
 }
 
 const restore: EnginePort['restoreArray'] = async (settings: Settings, options) => {

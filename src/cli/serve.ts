@@ -1,6 +1,7 @@
 import { EXIT, type KeelsonError } from '../base/errors.js';
 import { exposures } from '../config/exposure.js';
 import type { AddVerb, VerbOptions } from './define-verb.js';
+import { contactText } from './backup-text.js';
 import { defineVerb } from './define-verb.js';
 import { eventLog } from './event-log.js';
 import { hintText } from './hint-text.js';
@@ -41,6 +42,7 @@ export const addServe: AddVerb = (program, context) => {
         },
       );
       let fatal: KeelsonError | null;
+      let closing = false;
       try {
         const figures = http === null ? null : `http://${http.host.includes(':') ? `[${http.host}]` : http.host}:${control.httpPort}/`;
         if (options.json === true)
@@ -50,8 +52,16 @@ export const addServe: AddVerb = (program, context) => {
           for (const uri of array.uris) context.stdout.write(`serving ${uri}\n`);
           if (figures !== null) context.stdout.write(`figures on ${figures}\n`);
         }
+        void array.backup?.then((contact) => {
+          if (closing) return;
+          const text = contactText(contact);
+          if (contact.reached) log.info(contact, text.trimEnd());
+          else log.warn(contact, text.trimEnd());
+          context.stdout.write(options.json === true ? `${JSON.stringify({ backup: contact })}\n` : text);
+        });
         context.onServing?.(array.uris);
         fatal = await Promise.race([stopped, array.fatal]);
+        closing = true;
         await array.close();
       } finally {
         // Last, so that `keelson stop` sees the end of the work.

@@ -1,7 +1,7 @@
 import { accessSync, constants, realpathSync, type Stats, statSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
-import { exposed, writableByAll } from '../base/secrets.js';
+import { exposed, passphraseIn, writableByAll } from '../base/secrets.js';
 import { SOCKET_PATH_BYTES_MAX } from './addresses.js';
 import type { LooseSections } from './loose-sections.js';
 import { formatSize } from './quantities.js';
@@ -144,10 +144,12 @@ function deviceIdentity(path: string, stat: Stats | undefined): string {
 
 function checkBackup({ backup }: LooseSections, directory: string, report: Report): void {
   if (backup === undefined) return;
-  const check = (key: string, path: string | undefined, what: string, wrong: (stat: Stats) => string, mode: string): void =>
+  const check = (key: string, path: string | undefined, what: string, wrong: (stat: Stats) => string, mode: string): boolean =>
     checkReadable(`backup.${key}`, path, what, wrong, mode, directory, report);
   const { passphraseFile = '' } = backup;
-  if (passphraseFile !== '') check('passphraseFile', passphraseFile, 'a file with the passphrase, or "" for no encryption', exposed, '600');
+  const passphrase = 'a file with the passphrase, or "" for no encryption';
+  if (passphraseFile !== '' && check('passphraseFile', passphraseFile, passphrase, exposed, '600'))
+    checkPassphrase(resolve(directory, passphraseFile), passphraseFile, passphrase, report);
   if (backup.url === undefined) return;
   if (backup.url.kind === 'sftp') {
     check('identity', backup.identity, 'the private key that logs in at the backup host', exposed, '600');
@@ -165,7 +167,17 @@ function checkBackup({ backup }: LooseSections, directory: string, report: Repor
   }
 }
 
-/** wrong: what the rights of the file must not be; mode: what chmod is given to set that right. */
+/** A passphrase that is named and not there would leave the repository unencrypted without a word. */
+function checkPassphrase(path: string, written: string, what: string, report: Report): void {
+  try {
+    if (passphraseIn(path) !== '') return;
+    report('backup.passphraseFile', `${JSON.stringify(written)}, which holds no passphrase`, what);
+  } catch (error) {
+    report('backup.passphraseFile', `${JSON.stringify(written)}, which cannot be read (${(error as Error).message})`, what);
+  }
+}
+
+/** True: nothing is to be said. wrong: what the rights of the file must not be; mode: what chmod is given to set that right. */
 function checkReadable(
   key: string,
   path: string | undefined,
@@ -174,19 +186,20 @@ function checkReadable(
   mode: string,
   directory: string,
   report: Report,
-): void {
+): boolean {
   if (path === undefined) {
     report(key, 'nothing', `a path: ${what}`);
-    return;
+    return false;
   }
   const absolute = resolve(directory, path);
   const trouble = unreadable(absolute);
   if (trouble !== '') {
     report(key, `${JSON.stringify(path)}, which ${trouble}`, what);
-    return;
+    return false;
   }
   const open = wrong(statSync(absolute));
   if (open !== '') report(key, `${JSON.stringify(path)}, which ${open}`, `${what}, for its owner alone: chmod ${mode} ${absolute}`);
+  return open === '';
 }
 
 function unreadable(path: string): string {

@@ -163,16 +163,7 @@ export class RepositoryFiles {
 
   async #createConfig(options: BackupOpen): Promise<RepositoryConfig> {
     const names = (await this.#target.list()).map(({ name }) => name);
-    const foreign = names.filter((name) => !isRepositoryName(name));
-    if (foreign.length > 0 || names.some((name) => !isTemporary(name))) {
-      const found = names.slice(0, 3).join(', ');
-      if (foreign.length === 0) throw corruptFile(CONFIG_NAME, `none, beside ${found}`, 'the file that makes the directory a repository');
-      throw new KeelsonError('BACKUP_FOREIGN', `the directory at ${this.#target.url} holds something else`, {
-        found,
-        expected: 'a repository or an empty directory',
-        action: 'correct backup.url',
-      });
-    }
+    refuseOccupied(this.#target.url, names);
     if (!options.create || options.readOnly === true) {
       throw new KeelsonError('BACKUP_MISSING', `there is no repository at ${this.#target.url}`, {
         found: 'an empty directory',
@@ -213,4 +204,17 @@ export class RepositoryFiles {
     }
     return null;
   }
+}
+
+/** A new repository is made where nothing is but what an attempt to make one left. Throws BACKUP_FOREIGN, BACKUP_CORRUPT. */
+export function refuseOccupied(url: string, names: readonly string[]): void {
+  const foreign = names.filter((name) => !isRepositoryName(name));
+  if (foreign.length === 0 && names.every((name) => isTemporary(name))) return;
+  const found = names.slice(0, 3).join(', ');
+  if (foreign.length === 0) throw corruptFile(CONFIG_NAME, `none, beside ${found}`, 'the file that makes the directory a repository');
+  throw new KeelsonError('BACKUP_FOREIGN', `the directory at ${url} holds something else`, {
+    found,
+    expected: 'a repository or an empty directory',
+    action: 'correct backup.url',
+  });
 }

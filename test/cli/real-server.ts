@@ -75,12 +75,33 @@ export class RealArray {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;
     });
+    createInterface({ input: child.stderr }).on('line', (line) => this.#heard(line));
     const lines: string[] = [];
-    for await (const line of createInterface({ input: child.stdout })) {
-      lines.push(line);
-      if (line.startsWith('figures on ')) return lines;
-    }
-    throw new Error(`serve ended before it served\n${this.stderr}`);
+    const served = new Promise<readonly string[]>((resolve, reject) => {
+      createInterface({ input: child.stdout })
+        .on('line', (line) => {
+          lines.push(line);
+          this.#heard(line);
+          if (line.startsWith('figures on ')) resolve([...lines]);
+        })
+        .on('close', () => reject(new Error(`serve ended before it served\n${this.stderr}`)));
+    });
+    return served;
+  }
+
+  readonly #lines: string[] = [];
+  #waiting: { readonly wanted: RegExp; readonly resolve: (line: string) => void }[] = [];
+
+  #heard(line: string): void {
+    this.#lines.push(line);
+    for (const { wanted, resolve } of this.#waiting) if (wanted.test(line)) resolve(line);
+  }
+
+  /** The first line of stdout or of the log that serve wrote, or is going to write, that matches. */
+  line(wanted: RegExp): Promise<string> {
+    const said = this.#lines.find((line) => wanted.test(line));
+    if (said !== undefined) return Promise.resolve(said);
+    return new Promise((resolve) => this.#waiting.push({ wanted, resolve }));
   }
 
   /** Where the figures are, out of what serve printed. */

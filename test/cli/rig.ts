@@ -19,6 +19,7 @@ import type { Settings } from '../../src/config/settings.js';
 import { type ArrayPlan, planArray } from '../../src/engine/array-plan.js';
 import { ControlClient } from '../../src/control/control-client.js';
 import { type ControlServer, startControlServer } from '../../src/control/control-server.js';
+import type { BackupTrial } from '../../src/repository/trial.js';
 import { FakeTarget } from '../control/fake-target.js';
 
 /** An engine that does nothing but remember. */
@@ -37,6 +38,13 @@ export class FakeEngine implements EnginePort {
     return { uuid: 'u-u-i-d', name: settings.name, volumeBytes: 2 ** 30, members: 8, plan: await this.planArray(settings) };
   }
 
+  /** What the backup says before an array is made. */
+  trial: BackupTrial | null = null;
+
+  async tryBackup(): Promise<BackupTrial | null> {
+    return this.trial;
+  }
+
   async planArray(settings: Settings): Promise<ArrayPlan> {
     return planArray(settings, { stripe: settings.stripe.members.map(() => 2 ** 30), journal: [] }, 1);
   }
@@ -49,6 +57,7 @@ export class FakeEngine implements EnginePort {
     return {
       control: this.target,
       uris: ['nbd+unix:///vault?socket=/x', 'nbd://127.0.0.1:10809/vault'],
+      backup: null,
       fatal,
       close: async () => {
         this.calls.push('close');

@@ -127,6 +127,22 @@ const wrongs: readonly Wrong[] = [
     allowed: /passphrase/,
   },
   {
+    title: 'a passphrase file that is empty',
+    text: inSection('backup', 'url = "embedded"\npassphraseFile = "empty"'),
+    line: 6,
+    key: 'backup.passphraseFile',
+    found: /which holds no passphrase/,
+    allowed: /a file with the passphrase, or "" for no encryption/,
+  },
+  {
+    title: 'a passphrase file of a newline alone',
+    text: inSection('backup', 'url = "embedded"\npassphraseFile = "newline"'),
+    line: 6,
+    key: 'backup.passphraseFile',
+    found: /which holds no passphrase/,
+    allowed: /a file with the passphrase, or "" for no encryption/,
+  },
+  {
     title: 'a private key that others may read',
     text: inSection('backup', `${SFTP}\nknownHosts = "known"\nidentity = "open"`),
     line: 7,

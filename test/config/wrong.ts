@@ -22,13 +22,15 @@ export interface Wrong {
 /** Lines put at the end of the good configuration, in a section of their own: the first is line 5. */
 export const inSection = (section: string, lines: string): string => `${GOOD}[${section}]\n${lines}\n`;
 
-/** A folder that holds: disk, link (symbolic) and hard (hard) to it, id, known, and open, which all may read and write. */
+/** A folder that holds: disk, link (symbolic) and hard (hard) to it, id, known, empty, newline, and open, which all may read and write. */
 function folderOfDevices(): string {
   const folder = mkdtempSync(join(tmpdir(), 'keelson-config-'));
   writeFileSync(join(folder, 'disk'), '');
   symlinkSync('disk', join(folder, 'link'));
   linkSync(join(folder, 'disk'), join(folder, 'hard'));
   writeFileSync(join(folder, 'id'), 'key', { mode: 0o600 });
+  writeFileSync(join(folder, 'empty'), '', { mode: 0o600 });
+  writeFileSync(join(folder, 'newline'), '\r\n', { mode: 0o600 });
   writeFileSync(join(folder, 'open'), 'key', { mode: 0o600 });
   chmodSync(join(folder, 'open'), 0o666);
   writeFileSync(join(folder, 'known'), 'host');

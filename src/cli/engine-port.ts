@@ -78,6 +78,10 @@ export interface RestoreReport {
   readonly restoredBytes: Bytes;
   /** Blocks that the image itself calls lost: reading them is an error. */
   readonly lostBlocks?: number;
+  /** When the image was published, milliseconds. */
+  readonly time: number;
+  /** The newest image that the backup had at the end: beyond lsn when another server published meanwhile. null: it did not say. */
+  readonly newestLsn: Lsn | null;
 }
 
 /** What of ours is on a device; null: not known. */

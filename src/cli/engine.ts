@@ -165,6 +165,7 @@ const restore: EnginePort['restoreArray'] = async (settings: Settings, options) 
   try {
     return await restoreArray({
       settings,
+      lookAgain: true,
       force: options.force,
       signal: options.signal,
       clock: systemClock,

@@ -5,7 +5,7 @@ import { defineVerb } from './define-verb.js';
 import { eventLog } from './event-log.js';
 import { interruptible } from './interruption.js';
 import { ProgressDisplay } from './progress-display.js';
-import { bytesText } from '../base/quantity-text.js';
+import { bytesText, counted } from '../base/quantity-text.js';
 
 export const addRestore: AddVerb = (program, context) => {
   defineVerb(program, {
@@ -29,12 +29,30 @@ export const addRestore: AddVerb = (program, context) => {
         ),
         null,
       );
-      if (options.json === true) context.stdout.write(`${JSON.stringify(report)}\n`);
-      else context.stdout.write(`restored ${bytesText(report.restoredBytes)}: the volume is as it was at LSN ${report.lsn}\n`);
-      const { lostBlocks = 0 } = report;
-      if (lostBlocks === 0) return;
+      const { lsn, newestLsn, lostBlocks = 0 } = report;
+      const time = new Date(report.time).toISOString();
+      if (options.json === true)
+        context.stdout.write(`${JSON.stringify({ ...report, time, newest: newestLsn === null ? null : newestLsn === lsn })}\n`);
+      else {
+        const which = lsn === newestLsn ? ', the newest that the backup has' : '';
+        const lost = lostBlocks === 0 ? '' : `, but for ${counted(lostBlocks, 'block')}`;
+        context.stdout.write(
+          `restored ${bytesText(report.restoredBytes)}: the volume is as it was at LSN ${lsn}, published at ${time}${which}${lost}\n`,
+        );
+      }
+      if (lostBlocks > 0) {
+        context.stderr.write(
+          `${counted(lostBlocks, 'block')} of it had been lost before the backup got them: reading them is an error until they are written again\n`,
+        );
+        context.status = EXIT.unavailable;
+      }
+      if (newestLsn === null)
+        context.stderr.write(
+          'the backup did not say at the end whether it has a newer image: look at that before you write to the volume\n',
+        );
+      if (newestLsn === null || newestLsn === lsn) return;
       context.stderr.write(
-        `${lostBlocks} blocks were lost before they reached the backup: reading them is an error until they are written again\n`,
+        `the backup has a newer image now, of LSN ${newestLsn}: another server of this array published while it was restored\n  do: stop that server, then keelson restore --force\n`,
       );
       context.status = EXIT.unavailable;
     });

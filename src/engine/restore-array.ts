@@ -3,7 +3,7 @@ import type { Bytes, Lsn } from '../base/units.js';
 import { eachLostBlock, restoreImage } from '../rebuild/restore.js';
 import { COUNTERS_MAX, EPOCHS_MAX } from '../member/layout.js';
 import { isUuid } from '../member/uuid.js';
-import type { Backup, BackupState } from '../repository/backup.js';
+import type { Backup, BackupOpen, BackupState } from '../repository/backup.js';
 import { slabRegion } from '../memory/slab-region.js';
 import { Slab } from '../memory/slab.js';
 import { type AssembleOptions, assembleArray } from './assemble.js';
@@ -13,6 +13,8 @@ export interface RestoreArrayOptions extends Omit<AssembleOptions, 'restoring'> 
   readonly force: boolean;
   readonly backup: (slab: Slab) => Backup;
   readonly onProgress: (doneBytes: Bytes, totalBytes: Bytes) => void;
+  /** At the end the repository is asked whether it has a newer image by then. */
+  readonly lookAgain?: boolean;
   /** Aborted: nothing more is begun, and what was made is taken back. */
   readonly signal?: AbortSignal;
 }
@@ -23,6 +25,10 @@ export interface RestoredArray {
   readonly restoredBytes: Bytes;
   /** Blocks that the image itself calls lost: errors, as they were in the array it is of. */
   readonly lostBlocks: number;
+  /** When the image was published, by the clock of the host that did, milliseconds. */
+  readonly time: number;
+  /** LSN of the newest image that the repository had when the restore had ended: beyond lsn when somebody published meanwhile. null: it was not asked, or did not say. */
+  readonly newestLsn: Lsn | null;
 }
 
 /** A repository is opened over a small slab first, to learn what array it holds. */
@@ -61,14 +67,11 @@ async function fill(options: RestoreArrayOptions, found: BackupState): Promise<R
   const engine = await assembleArray({ ...options, restoring: true });
   const backup = options.backup(engine.parts.slab);
   try {
-    const again = await backup.open({
-      arrayUuid: found.arrayUuid,
-      epoch: found.epoch,
-      volumeBytes: found.volumeBytes,
-      create: false,
-      readOnly: true,
-    });
-    if (again.volumeBytes !== found.volumeBytes || again.headLsn < found.headLsn)
+    const { arrayUuid, epoch, volumeBytes } = found;
+    const reading = { arrayUuid, epoch, volumeBytes, create: false, readOnly: true };
+    // The members were made for this one: a newer one that was published since is not it.
+    const again = await backup.open({ ...reading, at: found.headLsn });
+    if (again.volumeBytes !== found.volumeBytes || again.headLsn !== found.headLsn)
       throw impossible(backup.target, 'another image than a moment ago');
     const { state, parts } = engine;
     const restoredBytes = await restoreImage(
@@ -93,13 +96,22 @@ async function fill(options: RestoreArrayOptions, found: BackupState): Promise<R
       lostBlocks++;
     });
     await engine.checkpointer.settle();
+    const newestLsn = options.lookAgain === true ? await newestNow(backup, reading) : null;
     state.protection = 'full';
     await engine.checkpointer.settle();
-    return { lsn: found.headLsn, volumeBytes: found.volumeBytes, restoredBytes, lostBlocks };
+    return { lsn: found.headLsn, time: found.headTime, newestLsn, volumeBytes, restoredBytes, lostBlocks };
   } finally {
     await backup.close();
     await engine.stop();
   }
+}
+
+/** The whole image is here: that the host does not answer any more is no reason to take it back. */
+async function newestNow(backup: Backup, reading: BackupOpen): Promise<Lsn | null> {
+  return backup.open(reading).then(
+    ({ headLsn }) => headLsn,
+    () => null,
+  );
 }
 
 /** What the members get from the repository is held against what they can say. */

@@ -72,6 +72,8 @@ export interface BackupState {
   readonly epoch: number;
   /** The image is exact at this LSN. 0 in a new repository. */
   readonly headLsn: Lsn;
+  /** When it was published, by the wall clock of whoever did, milliseconds. 0 in a new repository. */
+  readonly headTime: number;
   /** Epoch of whoever published the newest segment; 0 when there is none. */
   readonly segmentEpoch: number;
   readonly segments: number;

@@ -298,6 +298,7 @@ export class Repository implements Backup {
       volumeBytes: head.volumeBytes,
       epoch: head.epoch,
       headLsn: head.headLsn,
+      headTime: head.time,
       segmentEpoch: head.segmentEpoch,
       segments: head.segment === 0 ? 0 : head.segment - head.firstSegment + 1,
       storedBytes: head.storedBytes,

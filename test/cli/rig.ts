@@ -30,6 +30,8 @@ export class FakeEngine implements EnginePort {
   refusal: KeelsonError | null = null;
   /** Called in the midst of a restore. */
   restoring: () => void = () => undefined;
+  /** What a restore reports otherwise. */
+  restored: Partial<RestoreReport> = {};
   endWith: (error: KeelsonError) => void = () => undefined;
 
   async createArray(settings: Settings, options: { force: boolean }): Promise<CreateReport> {
@@ -71,7 +73,7 @@ export class FakeEngine implements EnginePort {
     this.restoring();
     signal.throwIfAborted();
     onProgress({ task: 'restore', doneBytes: 1024, totalBytes: 2048 });
-    return { lsn: 7, volumeBytes: 2 ** 30, restoredBytes: 1536 };
+    return { lsn: 7, newestLsn: 7, time: 1_764_000_000_000, volumeBytes: 2 ** 30, restoredBytes: 1536, ...this.restored };
   }
 
   /** What of ours is on the device that is wiped; null: it is blank. */

@@ -302,6 +302,29 @@ test('restore offers the newest image alone: --help names no other point, and an
   t.notRegex(rig.stdout, /--to|LSN|20\d\d-/);
 });
 
+test('restore says up to what, of when, and whether it is the newest; what is not there, or not the newest, ends with 5', async (t) => {
+  const rig = new CliRig(t);
+  t.is(await rig.run('restore', '-c', rig.config), 0);
+  t.regex(rig.stdout, /at LSN 7, published at 2025-11-24T16:00:00\.000Z, the newest that the backup has\n$/);
+  t.is(await rig.run('restore', '--json', '-c', rig.config), 0);
+  t.like(JSON.parse(rig.stdout.trimEnd().split('\n').at(-1) as string), { lsn: 7, newest: true, time: '2025-11-24T16:00:00.000Z' });
+
+  rig.engine.restored = { lostBlocks: 3 };
+  t.is(await rig.run('restore', '-c', rig.config), 5);
+  t.regex(rig.stdout, /the newest that the backup has, but for 3 blocks\n$/);
+  t.regex(rig.stderr, /^3 blocks of it had been lost/);
+
+  rig.engine.restored = { newestLsn: 9 };
+  t.is(await rig.run('restore', '-c', rig.config), 5);
+  t.notRegex(rig.stdout, /newest/);
+  t.regex(rig.stderr, /newer image now, of LSN 9[\s\S]*do: stop that server, then keelson restore --force/);
+
+  rig.engine.restored = { newestLsn: null };
+  t.is(await rig.run('restore', '-c', rig.config), 0);
+  t.notRegex(rig.stdout, /newest/);
+  t.regex(rig.stderr, /did not say/);
+});
+
 test('inspect needs no configuration and prints what the device says', async (t) => {
   const rig = new CliRig(t);
   t.is(await rig.run('inspect', '/dev/sdb'), 0);

@@ -13,7 +13,7 @@ import { assembleArray, memberPaths } from '../../src/engine/assemble.js';
 import { attachBackup } from '../../src/engine/backup-attach.js';
 import { createArray } from '../../src/engine/create.js';
 import type { EngineLog } from '../../src/engine/log.js';
-import { restoreArray } from '../../src/engine/restore-array.js';
+import { type RestoredArray, restoreArray } from '../../src/engine/restore-array.js';
 import { planSlab, slabBytesMin } from '../../src/engine/slab-plan.js';
 import { readNewestCheckpoint } from '../../src/member/checkpoint-io.js';
 import { memberBytesFor } from '../../src/member/layout.js';
@@ -127,12 +127,13 @@ export class ArrayFixture {
   }
 
   /** Everything but the backup is lost, and all is restored from that. */
-  async restore(onProgress: (doneBytes: number, totalBytes: number) => void = () => {}): Promise<void> {
+  async restore(onProgress: (doneBytes: number, totalBytes: number) => void = () => {}): Promise<RestoredArray> {
     const { settings } = this;
     await this.engine.stop();
     for (const path of this.paths) rmSync(path);
-    await restoreArray({
+    const restored = await restoreArray({
       settings,
+      lookAgain: true,
       force: true,
       clock: systemClock,
       log: SILENT,
@@ -141,6 +142,7 @@ export class ArrayFixture {
       onProgress,
     });
     await this.start();
+    return restored;
   }
 
   /** Dies at once and without warning, for the main thread and for stripe threads. */

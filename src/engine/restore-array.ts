@@ -44,7 +44,7 @@ export async function restoreArray(options: RestoreArrayOptions): Promise<Restor
   if (found.headLsn === 0) {
     throw new KeelsonError('BACKUP_EMPTY', 'the repository holds no image yet', {
       found: probe.target,
-      action: 'keelson create makes a new array',
+      action: 'name an empty directory in backup.url to create a new array: keelson create',
       exit: EXIT.unavailable,
     });
   }

@@ -122,8 +122,10 @@ function checkPlaces({ stripe, journal }: LooseSections, directory: string, repo
 /** What is at a path; undefined when nothing is. trouble: why that cannot be told (a name too long, a directory that may not be entered), or ''. */
 function lookAt(path: string): { readonly stat: Stats | undefined; readonly trouble: string } {
   try {
-    return { stat: statSync(path, { throwIfNoEntry: false }), trouble: '' };
+    return { stat: statSync(path), trouble: '' };
   } catch (error) {
+    // Not throwIfNoEntry: newer versions of Node call a path below a file one at which nothing is, too.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { stat: undefined, trouble: '' };
     return {
       stat: undefined,
       trouble: `cannot be looked at (${error instanceof Error && 'code' in error ? String(error.code) : String(error)})`,

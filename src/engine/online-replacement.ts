@@ -13,6 +13,7 @@ import type { ArrayEngine } from './array-engine.js';
 import { clearMemberAlarms } from './member-names.js';
 import type { RebuildProgress } from './rebuild-runner.js';
 import type { CopyBytes } from './replacements.js';
+import { scrubStripe } from './scrub-stripe.js';
 
 /** With no more stripes left than this the last pass is made while nobody else works on stripes. */
 const LAST_STRIPES_MAX = 64;
@@ -197,19 +198,11 @@ async function exchange(engine: ArrayEngine, successor: Successor, { stripes, ri
 
 /** What the old member could not give, and the others could not at once, is written again from them. */
 async function scrubBad(engine: ArrayEngine, member: Member, stripes: Iterable<number>): Promise<void> {
-  const { state, parts } = engine;
+  const { state } = engine;
   for (const stripe of stripes) {
     if (engine.writes.refusal !== null) return;
     if (state.isUntrusted(stripe) || state.members[member.index] !== member) continue;
-    const one = Float64Array.of(stripe);
-    const hold = await engine.lock(one);
-    try {
-      const outcome = await parts.pool.scrub(state.memberView(), one, true);
-      await engine.account(outcome);
-      if (outcome.repaired > 0) state.markChanged(stripe);
-    } finally {
-      engine.locks.release(hold);
-    }
+    await scrubStripe(engine, stripe);
   }
   // They were the old device's.
   member.checksumErrors = 0;

@@ -1,6 +1,7 @@
 import { KeelsonError } from '../base/errors.js';
 import type { ArrayEngine } from '../engine/array-engine.js';
 import { replaceMember } from '../engine/membership-change.js';
+import { scrubStripe } from '../engine/scrub-stripe.js';
 import type { FaultAtlas } from './fault-atlas.js';
 import type { SimulatedDisk } from './simulated-disk.js';
 
@@ -83,17 +84,9 @@ export class Administrator {
 
 /** Reads every written stripe, and writes again what is damaged. */
 export async function scrubAll(engine: ArrayEngine): Promise<void> {
-  const { state, parts } = engine;
+  const { state } = engine;
   for (let stripe = 0; stripe < state.geometry.stripes; stripe++) {
     if (!state.isWritten(stripe) || state.isUntrusted(stripe)) continue;
-    const one = Float64Array.of(stripe);
-    const hold = await engine.lock(one);
-    try {
-      const outcome = await parts.pool.scrub(state.memberView(), one, true);
-      await engine.account(outcome);
-      if (outcome.repaired > 0) state.markChanged(stripe);
-    } finally {
-      engine.locks.release(hold);
-    }
+    await scrubStripe(engine, stripe);
   }
 }

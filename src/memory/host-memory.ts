@@ -18,7 +18,7 @@ export function hostMemory(): HostMemory {
   const group = process.constrainedMemory();
   const limited = group !== undefined && group > 0 && group < total;
   const limitBytes = limited ? group : total;
-  const limitedBy = limited ? 'the limit of its control group' : 'all of its memory';
+  const limitedBy = limited ? 'the limit of its control group, or of this process' : 'all of its memory';
   return { limitBytes, limitedBy, availableBytes: Math.min(limitBytes, availableBytes(total)) };
 }
 
